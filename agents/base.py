@@ -1,0 +1,161 @@
+"""The contract of an agent, and how any agent is rolled out, evaluated and diagnosed."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents import AGENTS
+from foveal_env import checkpoint
+from foveal_env.batch import Batch
+from foveal_env.sources.base import Scenes
+from foveal_env.world import Episode, World
+
+
+class Agent:
+    """Base of all agents. A subclass implements `act`, and if it learns `train`, `save` and `load`.
+
+    Args:
+        world: what it is made for; agents that learn train on its scenes.
+        seed: of everything random in its training.
+    """
+
+    learns = False
+    name: str  # as in the registry; set by `make_agent`
+    options: dict[str, Any]  # of its constructor; set by `make_agent`
+    seconds: float = 0.0  # spent in training so far; kept by whoever calls `train`
+
+    def __init__(self, world: World, *, seed: int = 0):
+        self.world, self.seed = world, seed
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return the next gaze [B, 2] in each episode; a learned policy answers its best guess if `greedy`."""
+        raise NotImplementedError
+
+    def train(self, glimpses: int) -> Iterator[dict[str, float]]:
+        """Learn until `glimpses` glimpses were taken in all; yield after each update what there is to log.
+
+        Each yielded dictionary has at least "glimpses", taken so far. To stop is to stop asking. A scripted agent
+        yields nothing.
+        """
+        yield from ()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save what was learned, and what training needs to go on from here."""
+        raise TypeError(f"a {type(self).__name__} agent learns nothing: there is nothing to save")
+
+    def load(self, path: str | os.PathLike) -> None:
+        """Put back what `save` saved."""
+        raise TypeError(f"a {type(self).__name__} agent learns nothing: there is nothing to load")
+
+
+    def header(self) -> dict[str, Any]:
+        """Return what a saved policy says of itself, as JSON."""
+        return {"agent": self.name, "options": self.options, "seed": self.seed, "seconds": self.seconds}
+
+
+def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
+    """Make an agent by its name in `AGENTS`, or by "module:Class"."""
+    agent = AGENTS.make(name, world=world, seed=seed, **options)
+    agent.name, agent.options = name, options
+    return agent
+
+
+def load_agent(path: str | os.PathLike, world: World) -> Agent:
+    """Make the agent that saved its policy at `path`, with what it had learned; ValueError if it is damaged."""
+    _, header = checkpoint.load(path, "policy")
+    agent = make_agent(header["agent"], world, seed=header["seed"], **header["options"])
+    agent.load(path)
+    agent.seconds = header["seconds"]
+    return agent
+
+
+class Step(NamedTuple):
+    """One step of a rollout."""
+
+    before: Episode
+    gaze: Tensor  # [B, 2]
+    reward: Tensor  # [B]
+    after: Episode
+
+
+@torch.no_grad()
+def rollout(
+    world: World, agent: Agent, scenes: Scenes, *, generator: torch.Generator, greedy: bool
+) -> Iterator[Step]:
+    """Yield the T steps of one episode in each scene."""
+    episode = world.start(scenes)
+    for _ in range(world.glimpses):
+        gaze = agent.act(world, episode, generator=generator, greedy=greedy)
+        before, (episode, reward) = episode, world.look(episode, gaze)
+        yield Step(before, gaze, reward, episode)
+
+
+@dataclass(frozen=True)
+class Evaluation(Batch):
+    """What an agent did in S scenes; column 0 is after the first look, column t after glimpse t."""
+
+    correct: Tensor  # [S, 1 + T] bool
+    loss: Tensor  # [S, 1 + T] nats
+    gazes: Tensor  # [S, 1 + T, 2]
+    prediction: Tensor  # [S] int64, the last one
+    index: Tensor  # [S] int64, which scene
+
+    @property
+    def accuracy(self) -> list[float]:
+        """Share of right answers after each look, [1 + T]."""
+        return self.correct.double().mean(dim=0).tolist()
+
+    @property
+    def mean_loss(self) -> list[float]:
+        """Mean loss after each look in nats, [1 + T]."""
+        return self.loss.double().mean(dim=0).tolist()
+
+
+def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512) -> Evaluation:
+    """Let an agent look at scenes 0 to `scenes` - 1 of the world's split, greedily."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for first in range(0, scenes, batch):
+        index = torch.arange(first, min(first + batch, scenes))
+        steps = list(rollout(world, agent, world.scenes(index), generator=generator, greedy=True))
+        episodes = [steps[0].before, *[step.after for step in steps]]
+        parts.append(
+            Evaluation(
+                correct=torch.stack([episode.judgement.correct for episode in episodes], dim=1),
+                loss=torch.stack([episode.judgement.loss for episode in episodes], dim=1),
+                gazes=episodes[-1].gazes,
+                prediction=episodes[-1].judgement.prediction,
+                index=episodes[-1].scenes.index,
+            ).to("cpu")
+        )
+    return Evaluation.cat(parts)
+
+
+def gaze_statistics(gazes: Tensor) -> dict[str, float]:
+    """Return how gazes [S, T, 2], clipped to the image, are distributed.
+
+    "gaze_spread": standard deviation over scenes of the gaze at each step, averaged; 0 means that every image is
+    looked at in the same spots. "corner_rate": share of gazes in the outer tenth of both axes.
+    """
+    gazes = gazes.clamp(-1, 1)
+    return {
+        "gaze_spread": gazes.std(dim=0, correction=0).mean().item(),
+        "corner_rate": (gazes.abs() > 0.9).all(dim=-1).float().mean().item(),
+    }
+
+
+def collapse(gazes: Tensor) -> str | None:
+    """Say in words how a policy with greedy gazes [S, T, 2] has collapsed, or return None."""
+    found = gaze_statistics(gazes)
+    if found["corner_rate"] > 0.5:
+        return f"collapsed: {found['corner_rate']:.0%} of its gazes are stuck in a corner of the image"
+    if found["gaze_spread"] < 0.05:
+        return (
+            f"collapsed: it looks at the same spots whatever the image (gaze spread {found['gaze_spread']:.3f}"
+            " of a half side)"
+        )
+    return None

@@ -1,0 +1,243 @@
+"""Group relative policy optimisation of the gaze, all of it, from top to bottom.
+
+For each scene a group of G traces is rolled out. The return of step t is the discounted sum of the rewards from t to
+the end, its advantage the return standardised over the group, for each scene and each step (arXiv 2604.20392; GRPO is
+arXiv 2402.03300). The policy then makes several epochs over the rollouts with PPO's clipped ratio. The perception is
+frozen, so the states are stored and never computed again.
+
+Left out, and why: a critic (the group is the baseline); generalised advantages (they need a critic); the reference
+model and its KL by default (there is no pretrained policy to stay close to; `kl_weight` brings both back, the reference
+being the policy before training); rejection of groups with equal returns (their advantages are 0 by themselves).
+"""
+
+import copy
+import math
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from agents.base import Agent, gaze_statistics, rollout
+from foveal_env import checkpoint
+from foveal_env.world import Episode, World
+
+
+class MixturePolicy(nn.Module):
+    """From an observation to a mixture of K isotropic Gaussians over the gaze; their deviation is given, not learned.
+
+    Args:
+        shape: (N, D) of an observation.
+        mixtures: K.
+        width: units of each of the two hidden layers.
+    """
+
+    def __init__(self, shape: tuple[int, int], *, mixtures: int, width: int):
+        super().__init__()
+        size = math.prod(shape)
+        self.mixtures = mixtures
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
+        self.heads = nn.Linear(width, 3 * mixtures)
+        nn.init.orthogonal_(self.heads.weight, 0.1)
+        with torch.no_grad():  # the means start apart, on a circle, so that no two components are twins
+            angle = torch.arange(mixtures) * 2 * math.pi / mixtures
+            start = torch.stack([angle.cos(), angle.sin(), angle * 0], dim=-1) * 0.5 * (mixtures > 1)
+            self.heads.bias.copy_(start.flatten())
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [B, N, D] to the means [B, K, 2] in (-1, 1) and the log weights [B, K]."""
+        raw = self.heads(self.body(observation)).unflatten(-1, (self.mixtures, 3))
+        return raw[..., :2].tanh(), raw[..., 2].log_softmax(dim=-1)
+
+
+def sample(means: Tensor, log_weights: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Draw a gaze [B, 2] from each mixture; it may lie outside the image, where the world clips it."""
+    uniform = torch.rand(len(means), 1, generator=generator).to(means.device)
+    below = log_weights.exp().cumsum(dim=-1) < uniform
+    component = below.sum(dim=-1).clamp(max=means.shape[1] - 1)
+    noise = torch.randn(len(means), 2, generator=generator).to(means.device)
+    return means[torch.arange(len(means), device=means.device), component] + deviation * noise
+
+
+def log_density(gaze: Tensor, means: Tensor, log_weights: Tensor, deviation: float) -> Tensor:
+    """Return the log density [B] of gazes [B, 2]."""
+    squared = (gaze[:, None] - means).square().sum(dim=-1) / deviation**2
+    return (log_weights - 0.5 * squared).logsumexp(dim=-1) - math.log(2 * math.pi * deviation**2)
+
+
+def entropy_bound(means: Tensor, log_weights: Tensor, deviation: float) -> Tensor:
+    """Return a lower bound [B] of the entropy of each mixture, exact for one component (Huber et al. 2008, eq. 12)."""
+    squared = (means[:, :, None] - means[:, None]).square().sum(dim=-1) / (2 * deviation**2)
+    overlap = (log_weights[:, None] - 0.5 * squared).logsumexp(dim=-1) - math.log(4 * math.pi * deviation**2)
+    return -(log_weights.exp() * overlap).sum(dim=-1)
+
+
+def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
+    """Return the sums [B, T] of `discount`**k times the reward k steps on, of rewards [B, T]."""
+    returns, total = torch.empty_like(rewards), torch.zeros_like(rewards[:, 0])
+    for step in reversed(range(rewards.shape[1])):
+        total = rewards[:, step] + discount * total
+        returns[:, step] = total
+    return returns
+
+
+def group_advantages(returns: Tensor) -> Tensor:
+    """Standardise returns [scenes, G, T] over the group, for each scene and each step."""
+    centred = returns - returns.mean(dim=1, keepdim=True)
+    return centred / (returns.std(dim=1, keepdim=True, correction=0) + 1e-4)
+
+
+class Grpo(Agent):
+    """GRPO with a Gaussian-mixture policy.
+
+    Args:
+        world: what it trains on.
+        seed: of weights, scenes and samples.
+        scenes: scenes of a batch of rollouts.
+        group: traces of each scene, G.
+        epochs: passes over each batch of rollouts.
+        minibatch: glimpses of one gradient step.
+        learning_rate: of Adam, falling linearly to zero over the training.
+        discount: of later rewards.
+        clip: largest change of the probability ratio that still has a gradient.
+        kl_weight: weight of the divergence from the policy before training.
+        entropy_weight: weight of the entropy's lower bound.
+        mixtures: Gaussians of the policy, K.
+        width: units of its hidden layers.
+        first_deviation: standard deviation of each Gaussian when training begins, in half sides of the image.
+        last_deviation: the same when it ends; in between it falls linearly.
+    """
+
+    learns = True
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        seed: int = 0,
+        scenes: int = 64,
+        group: int = 8,
+        epochs: int = 4,
+        minibatch: int = 1024,
+        learning_rate: float = 1e-3,
+        discount: float = 0.9,
+        clip: float = 0.2,
+        kl_weight: float = 0.0,
+        entropy_weight: float = 0.0,
+        mixtures: int = 4,
+        width: int = 256,
+        first_deviation: float = 0.3,
+        last_deviation: float = 0.1,
+    ):
+        super().__init__(world, seed=seed)
+        if group < 2:
+            raise ValueError(f"a group needs at least 2 traces, got group={group}")
+        self.scenes, self.group, self.epochs, self.minibatch = scenes, group, epochs, minibatch
+        self.learning_rate, self.discount, self.clip = learning_rate, discount, clip
+        self.kl_weight, self.entropy_weight = kl_weight, entropy_weight
+        self.first_deviation, self.last_deviation = first_deviation, last_deviation
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.policy = MixturePolicy(world.observation_shape, mixtures=mixtures, width=width)
+        self.policy.to(world.device)
+        self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_weight else None
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate)
+        self.deviation = first_deviation
+        self.updates = 0
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]; if `greedy` the mean of the heaviest Gaussian."""
+        means, log_weights = self.policy(world.observe(episode))
+        if greedy:
+            return means[torch.arange(len(means), device=means.device), log_weights.argmax(dim=-1)]
+        return sample(means, log_weights, self.deviation, generator)
+
+    def train(self, glimpses: int) -> Iterator[dict[str, float]]:
+        """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
+        per_update = self.scenes * self.group * self.world.glimpses
+        while self.updates * per_update < glimpses:
+            remaining = 1 - self.updates * per_update / glimpses
+            self.deviation = self.last_deviation + (self.first_deviation - self.last_deviation) * remaining
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate * remaining
+            logs = self._update()
+            self.updates += 1
+            yield {"glimpses": self.updates * per_update, **logs}
+
+    def _update(self) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
+        index = torch.randint(2**62, (self.scenes,), generator=generator)
+        scenes = self.world.scenes(index)
+        grouped = scenes.rows(torch.arange(self.scenes, device=self.world.device).repeat_interleave(self.group))
+        steps = list(rollout(self.world, self, grouped, generator=generator, greedy=False))
+
+        rewards = torch.stack([step.reward for step in steps], dim=1)  # [scenes * G, T]
+        returns = discounted_returns(rewards, self.discount).unflatten(0, (self.scenes, self.group))
+        advantages = group_advantages(returns).flatten()  # [scenes * G * T], as below
+        states = torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1)
+        gazes = torch.stack([step.gaze for step in steps], dim=1)
+        logs = self._improve(states, gazes.flatten(0, 1), advantages, generator)
+        return {
+            "reward": rewards.sum(dim=1).mean().item(),
+            "accuracy": steps[-1].after.judgement.correct.float().mean().item(),
+            "group_spread": returns.std(dim=1, correction=0).mean().item(),
+            "deviation": self.deviation,
+            **logs,
+            **gaze_statistics(gazes),
+        }
+
+    def _improve(
+        self, states: Tensor, gazes: Tensor, advantages: Tensor, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Make the epochs over one batch of rollouts, [glimpses, ...] each; return means over them to log."""
+        with torch.no_grad():
+            old = log_density(gazes, *self.policy(states), self.deviation)
+        sums = dict.fromkeys(("clip_fraction", "kl", "entropy", "kl_reference"), 0.0)
+        count = 0
+        for _ in range(self.epochs):
+            for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.minibatch):
+                mixture = self.policy(states[rows])
+                log_ratio = log_density(gazes[rows], *mixture, self.deviation) - old[rows]
+                ratio = log_ratio.exp()
+                clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+                loss = -torch.minimum(ratio * advantages[rows], clipped * advantages[rows]).mean()
+                entropy = entropy_bound(*mixture, self.deviation).mean()
+                loss = loss - self.entropy_weight * entropy
+                if self.reference is not None:
+                    divergence = self._divergence(states[rows], gazes[rows], log_ratio + old[rows])
+                    loss = loss + self.kl_weight * divergence
+                    sums["kl_reference"] += divergence.item()
+                self.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+                self.optimizer.step()
+                sums["clip_fraction"] += ((ratio - 1).abs() > self.clip).float().mean().item()
+                sums["kl"] += (ratio - 1 - log_ratio).mean().item()
+                sums["entropy"] += entropy.item()
+                count += 1
+        return {name: total / count for name, total in sums.items() if name != "kl_reference" or self.kl_weight}
+
+    def _divergence(self, states: Tensor, gazes: Tensor, log_density_now: Tensor) -> Tensor:
+        """Estimate KL(policy, reference) as GRPO does: r - 1 - log r, r = reference / policy (2402.03300, eq. 4)."""
+        log_r = log_density(gazes, *self.reference(states), self.deviation) - log_density_now
+        return (log_r.exp() - 1 - log_r).mean()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save policy, optimizer and progress."""
+        tensors = checkpoint.prefixed("policy", self.policy.state_dict())
+        tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
+        if self.reference is not None:
+            tensors |= checkpoint.prefixed("reference", self.reference.state_dict())
+        header = {**self.header(), "updates": self.updates, "deviation": self.deviation}
+        checkpoint.save(path, "policy", tensors, header)
+
+    def load(self, path: str | os.PathLike) -> None:
+        """Put back what `save` saved."""
+        tensors, header = checkpoint.load(path, "policy")
+        checkpoint.restore(self.policy, checkpoint.below("policy", tensors), path)
+        checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
+        if self.reference is not None:
+            checkpoint.restore(self.reference, checkpoint.below("reference", tensors), path)
+        self.updates, self.deviation = header["updates"], header["deviation"]

@@ -1,0 +1,111 @@
+"""Scripted agents: the controls that learning must beat, and the bounds that it cannot."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from agents.base import Agent
+from foveal_env.world import Episode, World
+
+
+class Random(Agent):
+    """Uniform over the image."""
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        gaze = torch.rand(len(episode.glimpses), 2, generator=generator) * 2 - 1
+        return gaze.to(world.device)
+
+
+class Centre(Agent):
+    """Always the centre."""
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        return torch.zeros(len(episode.glimpses), 2, device=world.device)
+
+
+class Fixed(Agent):
+    """Base of agents that follow the same path in every image."""
+
+    def path(self, glimpses: int) -> Tensor:
+        """Return the path, [T, 2]."""
+        raise NotImplementedError
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        return self.path(world.glimpses).to(world.device)[episode.glimpses]
+
+
+class Raster(Fixed):
+    """Row by row from the top-left; the T gazes are the centres of T cells of equal area that tile the image."""
+
+    def path(self, glimpses: int) -> Tensor:
+        """Return the path, [T, 2]."""
+        rows = math.isqrt(glimpses)
+        lengths = [glimpses // rows + (row < glimpses % rows) for row in range(rows)]
+        path, top = [], 0.0
+        for length in lengths:
+            height = length / glimpses
+            path += [((2 * column + 1) / length - 1, 2 * (top + height / 2) - 1) for column in range(length)]
+            top += height
+        return torch.tensor(path)
+
+
+class Spiral(Fixed):
+    """From the centre outwards by the golden angle, at equal area for each gaze (Vogel's spiral)."""
+
+    def path(self, glimpses: int) -> Tensor:
+        """Return the path, [T, 2]."""
+        number = torch.arange(glimpses)
+        angle = number * math.pi * (3 - math.sqrt(5))
+        radius = ((number + 0.5) / glimpses).sqrt()
+        return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
+
+
+class Oracle(Agent):
+    """Near the target: knows where it is, not what it is. An upper control, not a competitor.
+
+    Args:
+        world: what it is made for; its source must know the target.
+        seed: not used.
+        spread: standard deviation of the gaze around the target's centre, in sides of the target.
+    """
+
+    def __init__(self, world: World, *, seed: int = 0, spread: float = 0.4):
+        super().__init__(world, seed=seed)
+        if not world.source.knows_target:
+            raise ValueError("the agent 'oracle' needs a source that knows where the target is")
+        self.spread = spread
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        box = episode.scenes.box
+        return box[:, :2] + self.spread * box[:, 2:] * torch.randn(len(box), 2, generator=generator).to(box)
+
+
+class GreedyOracle(Agent):
+    """Tries a grid of gazes, and the target's centre where known, and takes the one that leaves the least loss.
+
+    It knows the label, so that it is an upper bound for one step ahead and no policy: never compare with it.
+
+    Args:
+        world: what it is made for.
+        seed: not used.
+        grid: gazes along each side of the grid that it tries.
+    """
+
+    def __init__(self, world: World, *, seed: int = 0, grid: int = 5):
+        super().__init__(world, seed=seed)
+        line = (torch.arange(grid) * 2 + 1) / grid - 1
+        self.candidates = torch.cartesian_prod(line, line).reshape(-1, 2)
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        batch = len(episode.glimpses)
+        tries = [gaze.expand(batch, 2) for gaze in self.candidates.to(world.device)]
+        if world.source.knows_target:
+            tries.append(episode.scenes.box[:, :2])
+        losses = torch.stack([world.look(episode, gaze)[0].judgement.loss for gaze in tries])
+        return torch.stack(tries)[losses.argmin(dim=0), torch.arange(batch, device=world.device)]

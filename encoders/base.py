@@ -1,0 +1,91 @@
+"""The contract of an encoder: which patches it wants, and how a glimpse changes its state.
+
+Shapes: B batch, K patches of one glimpse, C channels, P patch side in px, N state tokens, D width, Q prompt size.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Glimpse(NamedTuple):
+    """The patches of one look at each image of a batch."""
+
+    patches: Tensor  # [B, K, C, P, P] float in [0, 1]; 0 outside the image
+    where: Tensor  # [B, K, 3] (x, y, z) of each patch's own centre; x, y in [-1, 1] span the whole image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Which patches one look takes: `zooms` concentric ones and, if `grid` > 0, a dense foveal grid.
+
+    A patch of zoom z is a square whose side is min(H, W) / 2**z px of the image, resized to `patch` x `patch` px.
+    The concentric zooms are ``linspace(*zoom_range, zooms)`` (arXiv 2508.16317); the grid is `grid` x `grid` patches
+    of zoom `grid_zoom` that tile the fovea around the gaze (arXiv 2604.20392). The number of patches does not depend
+    on the image.
+    """
+
+    patch: int = 16
+    zooms: int = 3
+    zoom_range: tuple[float, float] = (0.0, 2.0)
+    grid: int = 0
+    grid_zoom: float = 2.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "zoom_range", tuple(self.zoom_range))  # JSON gives a list
+        if self.patch < 1 or self.zooms < 0 or self.grid < 0 or self.zooms + self.grid == 0:
+            raise ValueError(f"a layout needs patch >= 1 px and at least one zoom or a grid, got {self}")
+
+    @property
+    def patches(self) -> int:
+        """Number of patches of one look, K."""
+        return self.zooms + self.grid**2
+
+    @property
+    def pixels(self) -> int:
+        """Sensor pixels of one look, K * P * P."""
+        return self.patches * self.patch**2
+
+    def offsets(self) -> Tensor:
+        """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom."""
+        z = torch.linspace(*self.zoom_range, self.zooms)
+        concentric = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=-1)
+        steps = torch.arange(self.grid) - (self.grid - 1) / 2
+        dy, dx = torch.meshgrid(steps, steps, indexing="ij")
+        dense = torch.stack([dx, dy, torch.full_like(dx, self.grid_zoom)], dim=-1)
+        return torch.cat([concentric, dense.reshape(-1, 3)])
+
+
+class Encoder(nn.Module):
+    """Base of all encoders: an internal state that each glimpse updates.
+
+    A subclass sets `state_shape` and implements `initial` and `step`. `step` must treat the rows of a batch
+    independently, and everything that the encoder remembers, the prompt included, lives in the state: callers keep,
+    reset and repeat that one tensor and nothing else.
+    """
+
+    state_shape: tuple[int, int]  # (N, D)
+
+    def __init__(self, layout: Layout, *, channels: int, prompt_size: int):
+        super().__init__()
+        self.layout = layout
+        self.channels = channels
+        self.prompt_size = prompt_size
+
+    def initial(self, batch: int, prompt: Tensor | None = None) -> Tensor:
+        """Return the state before any glimpse, [B, N, D], steered by `prompt` [B, Q] where prompt_size Q > 0."""
+        raise NotImplementedError
+
+    def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
+        """Return the state [B, N, D] after one glimpse."""
+        raise NotImplementedError
+
+    def check_prompt(self, batch: int, prompt: Tensor | None) -> None:
+        """Raise ValueError unless `prompt` is what this encoder takes."""
+        shape = None if prompt is None else tuple(prompt.shape)
+        if self.prompt_size and shape != (batch, self.prompt_size):
+            raise ValueError(f"this encoder takes a prompt of shape {(batch, self.prompt_size)}, got {shape}")
+        if not self.prompt_size and prompt is not None and prompt.shape[-1]:
+            raise ValueError(f"this encoder takes no prompt (prompt_size=0), got one of shape {shape}")

@@ -1,0 +1,118 @@
+"""The iterative multi-zoom transformer of arXiv 2508.16317 and 2604.20392: a plain ViT over state and patches."""
+
+import torch
+from torch import Tensor, nn
+
+from encoders.base import Encoder, Glimpse, Layout
+
+
+class PatchStem(nn.Sequential):
+    """A patch becomes a token: two 3x3 convolutions of stride 2, then a linear layer.
+
+    The papers use a linear layer on the pixels; with small models the convolutions learn much faster.
+    """
+
+    def __init__(self, layout: Layout, *, channels: int, width: int):
+        side = (layout.patch + 3) // 4
+        super().__init__(
+            nn.Conv2d(channels, 32, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(64 * side * side, width),
+        )
+
+
+class Block(nn.Module):
+    """One pre-norm transformer layer over [B, L, D]."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        split = self.query_key_value(self.norm_attention(tokens)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, D / heads]
+        # Written out: for the few dozen tokens of a glimpse the fused kernel takes up to twice as long on a CPU.
+        attention = (query * (query.shape[-1] ** -0.5) @ key.transpose(-1, -2)).softmax(dim=-1)
+        mixed = attention.to(value.dtype) @ value
+        tokens = tokens + self.project(mixed.transpose(1, 2).flatten(2))
+        return tokens + self.mlp(self.norm_mlp(tokens))
+
+
+class MultiZoom(Encoder):
+    """A plain ViT reads [state tokens, patch tokens]; its outputs at the state positions are the next state.
+
+    The position of a patch enters as a small MLP of its (x, y, z). A learned embedding of each state token is added
+    again at every step (arXiv 2604.20392), so the initial state is zero. A prompt is one more state token, which
+    every step reads and none changes. The state is not detached here: see `Perception.fit`.
+
+    Args:
+        patch: side P of a patch in px, after resizing.
+        zooms: number of concentric patches.
+        zoom_range: first and last zoom; a patch of zoom z covers min(H, W) / 2**z px.
+        grid: side G of the dense foveal grid, 0 for none.
+        grid_zoom: zoom of the patches of the foveal grid.
+        channels: channels of the image, 1 or 3.
+        pixel_mean: mean of the pixels of the training images, subtracted.
+        pixel_deviation: their standard deviation, divided by.
+        prompt_size: length Q of the prompt vector, 0 for none.
+        width: width D of a token.
+        depth: number of transformer layers.
+        heads: attention heads of a layer; they divide the width.
+        state_tokens: number of learned state tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        patch: int = 16,
+        zooms: int = 3,
+        zoom_range: tuple[float, float] = (0.0, 2.0),
+        grid: int = 0,
+        grid_zoom: float = 2.0,
+        channels: int = 1,
+        pixel_mean: float = 0.5,
+        pixel_deviation: float = 0.25,
+        prompt_size: int = 0,
+        width: int = 96,
+        depth: int = 2,
+        heads: int = 3,
+        state_tokens: int = 8,
+    ):
+        layout = Layout(patch=patch, zooms=zooms, zoom_range=zoom_range, grid=grid, grid_zoom=grid_zoom)
+        super().__init__(layout, channels=channels, prompt_size=prompt_size)
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads, got width={width} and heads={heads}")
+        self.pixel_mean, self.pixel_deviation = pixel_mean, pixel_deviation
+        self.state_shape = (state_tokens + bool(prompt_size), width)
+        self.state_embedding = nn.Parameter(torch.randn(self.state_shape) * 0.02)
+        self.stem = PatchStem(layout, channels=channels, width=width)
+        self.position = nn.Sequential(nn.Linear(3, width), nn.GELU(), nn.Linear(width, width))
+        self.prompt = nn.Linear(prompt_size, width) if prompt_size else None
+        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width)
+
+    def initial(self, batch: int, prompt: Tensor | None = None) -> Tensor:
+        """Return [B, N, D]: zeros, and the embedded prompt as the last token where there is one."""
+        self.check_prompt(batch, prompt)
+        state = self.state_embedding.new_zeros(batch, *self.state_shape)
+        if self.prompt is not None:
+            state[:, -1] = self.prompt(prompt)
+        return state
+
+    def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
+        """Return the state [B, N, D] after one glimpse."""
+        patches, where = glimpse
+        pixels = (patches - self.pixel_mean) / self.pixel_deviation
+        tokens = self.stem(pixels.flatten(0, 1)).unflatten(0, patches.shape[:2]) + self.position(where)
+        tokens = torch.cat([state + self.state_embedding, tokens], dim=1)
+        after = self.norm(self.blocks(tokens)[:, : state.shape[1]]).to(state.dtype)
+        return after if self.prompt is None else torch.cat([after[:, :-1], state[:, -1:]], dim=1)

@@ -1,0 +1,35 @@
+"""Names for things that plug in: a dictionary from a short name to ``"module:Class"``, resolved when asked for."""
+
+from importlib import import_module
+from typing import Any
+
+
+class Registry(dict[str, str]):
+    """Short names of one kind of plug-in; a name with a colon is anybody's own ``"module:Class"``.
+
+    >>> ENCODERS = Registry("encoder", {"multizoom": "encoders.multizoom:MultiZoom"})
+    >>> ENCODERS.make("multizoom", width=64)
+    >>> ENCODERS.make("my_package.my_module:MyEncoder", width=64)  # needs no registration
+    """
+
+    def __init__(self, kind: str, entries: dict[str, str]):
+        super().__init__(entries)
+        self.kind = kind
+
+    def resolve(self, name: str) -> type:
+        """Return the class called `name`; ValueError names the known ones."""
+        path = name if ":" in name else self.get(name)
+        if path is None:
+            raise ValueError(
+                f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))}"
+                f" (or 'module:Class' for your own)"
+            )
+        module, _, attribute = path.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ValueError(f"{self.kind} {name!r} cannot be imported: {error}") from error
+
+    def make(self, name: str, **config: Any) -> Any:
+        """Construct the class called `name`; TypeError on options that it does not have."""
+        return self.resolve(name)(**config)

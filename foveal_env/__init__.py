@@ -1,0 +1,42 @@
+"""Gymnasium environments in which an agent chooses where a frozen vision encoder looks next.
+
+Shapes: B batch, K patches, C channels, P patch side, N state tokens, D width, T glimpses, G group.
+
+Importing this package registers the ids and nothing else: torch and the data sets load when they are used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from gymnasium.envs.registration import register
+
+IDS = {"foveal_env/Classify-v0": {}}
+
+for _id, _options in IDS.items():
+    register(
+        _id,
+        entry_point="foveal_env.env:FovealEnv",
+        vector_entry_point="foveal_env.env:FovealVectorEnv",
+        kwargs=_options,
+    )
+
+_PUBLIC = {
+    "FovealEnv": "foveal_env.env",
+    "FovealVectorEnv": "foveal_env.env",
+    "Episode": "foveal_env.world",
+    "World": "foveal_env.world",
+    "make_world": "foveal_env.world",
+    "make_source": "foveal_env.world",
+    "Perception": "foveal_env.perception",
+    "extract": "foveal_env.retina",
+    "draw": "foveal_env.render",
+}
+
+__all__ = ["IDS", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'foveal_env' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

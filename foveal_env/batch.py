@@ -1,0 +1,34 @@
+"""The shape of all data here: a frozen dataclass of [B, ...] tensors, and of other such dataclasses."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import torch
+
+Rows = TypeVar("Rows", bound="Batch")
+
+
+class Batch:
+    """Base of frozen dataclasses whose every field is a tensor [B, ...] or another `Batch` of the same B."""
+
+    def rows(self: Rows, index: Any) -> Rows:
+        """Return the rows at `index`, anything that indexes a tensor."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        return type(self)(*[v.rows(index) if isinstance(v, Batch) else v[index] for v in values])
+
+    @classmethod
+    def cat(cls: type[Rows], parts: Sequence[Rows]) -> Rows:
+        """Join batches, in order."""
+        columns = [[getattr(part, field.name) for part in parts] for field in fields(cls)]
+        return cls(*[type(c[0]).cat(c) if isinstance(c[0], Batch) else torch.cat(c) for c in columns])
+
+    def to(self: Rows, device: torch.device | str) -> Rows:
+        """Return the batch on `device`."""
+        return type(self)(*[getattr(self, field.name).to(device) for field in fields(self)])
+
+    def replaced(self: Rows, chosen: torch.Tensor, new: Rows) -> Rows:
+        """Return the batch with its rows where `chosen` [B] bool exchanged for those of `new`, in order."""
+        order = torch.arange(len(chosen), device=chosen.device)
+        order[chosen] = torch.arange(int(chosen.sum()), device=chosen.device) + len(chosen)
+        return self.cat([self, new]).rows(order)

@@ -1,0 +1,99 @@
+"""Files of tensors and JSON: written whole or not at all, and never a pickle.
+
+A checkpoint is one safetensors file; what is not a tensor is JSON in its header, so that the two cannot be parted.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+VERSION = 1
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it; a crash leaves the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write JSON for people, atomically."""
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def save(path: str | os.PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Save a checkpoint of one `kind` ("perception", "policy", ...)."""
+    metadata = {"kind": kind, "version": str(VERSION), "header": json.dumps(header)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, serialise(tensors, metadata))
+
+
+def load(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (tensors, header) of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, not safetensors, of another kind, or of another version.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+    if metadata.get("kind") != kind:
+        found = metadata.get("kind", "a safetensors file of another origin")
+        raise ValueError(f"{path} is not a {kind} checkpoint but {found}")
+    if metadata.get("version") != str(VERSION):
+        raise ValueError(f"{path} has format version {metadata.get('version')}, this release reads {VERSION}")
+    return tensors, json.loads(metadata["header"])
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with `prefix` and a dot before each name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with `prefix` and a dot, without it."""
+    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
+    """Return the state of a torch optimizer as tensors named "parameter number.entry"."""
+    states = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{key}": torch.as_tensor(value) for number, state in states.items() for key, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: Any, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned; hyper-parameters stay those of `optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def restore(module: torch.nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike) -> None:
+    """Load weights into a module; ValueError if they are not of its shape."""
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the weights in {path} do not fit: {reason}") from error

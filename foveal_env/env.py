@@ -1,0 +1,318 @@
+"""Gymnasium's views of a world: a native batch, and the single environment as a batch of one. No logic of their own."""
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from foveal_env.render import draw
+from foveal_env.sources.base import scramble
+from foveal_env.world import Episode, World, make_world
+
+RENDER_MODES = ("human", "rgb_array")
+
+
+class FovealVectorEnv(VectorEnv):
+    """Many episodes as one batch: one call of the encoder a step. Made by ``gym.make_vec(id, num_envs=...)``.
+
+    Row i behaves as the single environment `FovealEnv` reset with ``seed + i``, however many rows there are.
+
+    ## Observation
+    `Box(-inf, inf, (num_envs, N, D))`, float32: the internal state of the frozen encoder. See `FovealEnv`.
+
+    ## Action
+    `Box(-1, 1, (num_envs, 2))`: the gazes.
+
+    ## Arguments
+    num_envs: number of rows.
+    world: a ready `World`, in place of options.
+    autoreset_mode: an `AutoresetMode` or its value: "SameStep" (default), "NextStep" or "Disabled"; the last takes
+        ``reset(options={"reset_mask": mask})``.
+    render_mode: None or "rgb_array"; `render` then returns a tuple of pictures.
+    options: all other keyword arguments, those of `foveal_env.make_world`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        world: World | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        render_mode: str | None = None,
+        **options: Any,
+    ):
+        if world is not None and options:
+            raise ValueError(f"give either a world or options of make_world, got both: {', '.join(options)}")
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        _check_render_mode(render_mode, self.metadata["render_modes"])
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.world = world or make_world(**options)
+        shape = self.world.observation_shape
+        self.single_observation_space = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        self.single_action_space = spaces.Box(-1, 1, (2,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._episode: Episode | None = None
+        self._ended = np.zeros(num_envs, dtype=bool)
+        self._stream: torch.Tensor | None = None  # [B] seed of each row's sequence of scenes
+        self._count = torch.zeros(num_envs, dtype=torch.int64)  # [B] scenes that each row has drawn from it
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin new episodes.
+
+        Args:
+            seed: an int gives row i the seed ``seed + i``; a list gives each row its own; None goes on.
+            options: "reset_mask" [num_envs] bool restarts only these rows; "scene" (an int or [num_envs] ints) picks
+                the scenes by index instead of drawing them.
+        """
+        options = options or {}
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        chosen = self._reset_mask(options)
+        self._seed(seed, chosen)
+        self._begin(chosen, options.get("scene"))
+        return self._observations(), self._infos(chosen)
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Look at `actions` [num_envs, 2]; ValueError for NaN, infinity or a wrong shape."""
+        gaze = _gaze(actions, (self.num_envs, 2)).to(self.world.device)
+        if self._episode is None:
+            raise ResetNeeded("call reset before step")
+        old = self._ended
+        if old.any() and self.autoreset_mode == AutoresetMode.DISABLED:
+            raise ResetNeeded(f"rows {np.flatnonzero(old).tolist()} have ended; reset them with a reset_mask")
+        reward = self._look(gaze, ~old)
+        if old.any():  # NEXT_STEP: these rows begin anew and ignore their action
+            self._begin(old)
+        ended = self.world.ended(self._episode).cpu().numpy()
+        self._ended = ended
+        final = {}
+        if ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            final = self._final(ended)
+            self._begin(ended)
+            self._ended = np.zeros_like(ended)
+        infos = {**self._infos(np.ones_like(ended)), **final}
+        return self._observations(), reward, ended, np.zeros_like(ended), infos
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Return a picture [h, w, 3] uint8 of each row: image, windows of the last glimpse, path of the gaze."""
+        if self.render_mode is None:
+            gym.logger.warn("render was called without a render_mode; pass render_mode='rgb_array' to make_vec")
+            return None
+        if self._episode is None:
+            raise ResetNeeded("call reset before render")
+        images, gazes = self._episode.scenes.images, self._episode.gazes.cpu().numpy()
+        rows = range(self.num_envs)
+        return tuple(draw(images.pixels(row).cpu().numpy(), gazes[row], self.world.layout) for row in rows)
+
+    def _reset_mask(self, options: dict[str, Any]) -> np.ndarray:
+        mask = options.get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, dtype=bool)
+        mask = np.asarray(mask)
+        if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"reset_mask must be {self.num_envs} booleans, at least one of them true, got {mask!r}")
+        if self._episode is None and not mask.all():
+            raise ResetNeeded("the first reset must reset every row")
+        return mask
+
+    def _seed(self, seed: int | list[int | None] | None, chosen: np.ndarray) -> None:
+        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seed
+        if self._stream is None:
+            self._stream = torch.from_numpy(self.np_random.integers(2**62, size=self.num_envs))
+        if seeds is None:
+            return
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        for row in np.flatnonzero(chosen):
+            if seeds[row] is not None:
+                self._stream[row], self._count[row] = seeds[row], 0
+
+    def _begin(self, chosen: np.ndarray, scene: int | np.ndarray | None = None) -> None:
+        """Start new episodes in the rows where `chosen` is true."""
+        rows = torch.from_numpy(chosen)
+        if scene is None:
+            index = scramble(self._stream[rows], 0) ^ scramble(self._count[rows], 1)
+            self._count[rows] += 1
+        else:
+            index = torch.as_tensor(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
+            if (index < 0).any():
+                raise ValueError(f"a scene is an index of at least 0, got {scene}")
+        with torch.no_grad():
+            new = self.world.start(self.world.scenes(index))
+        self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
+        self._ended = self._ended & ~chosen
+
+    def _look(self, gaze: torch.Tensor, active: np.ndarray) -> np.ndarray:
+        """Look in the rows where `active` is true; return the rewards [num_envs] float64."""
+        rewards = np.zeros(self.num_envs)
+        if not active.any():
+            return rewards
+        rows = torch.from_numpy(active).to(self.world.device)
+        with torch.no_grad():
+            if active.all():
+                self._episode, reward = self.world.look(self._episode, gaze)
+            else:
+                after, reward = self.world.look(self._episode.rows(rows), gaze[rows])
+                self._episode = self._episode.replaced(rows, after)
+        rewards[active] = reward.cpu().numpy()
+        return rewards
+
+    def _observations(self) -> np.ndarray:
+        observations = self.world.observe(self._episode).cpu().numpy()
+        return observations.copy() if self.world.device.type == "cpu" else observations
+
+    def _infos(self, chosen: np.ndarray) -> dict[str, Any]:
+        """Return the infos of the rows where `chosen` is true, in the form of Gymnasium's vector environments."""
+        judgement = self._episode.judgement
+        infos = {
+            "prediction": judgement.prediction.cpu().numpy().copy(),
+            "probability": judgement.probability.double().cpu().numpy(),
+            "scene": self._episode.scenes.index.cpu().numpy().copy(),
+        }
+        infos.update({f"_{key}": chosen.copy() for key in list(infos)})
+        ended = self.world.ended(self._episode).cpu().numpy() & chosen
+        if ended.any():
+            infos["is_success"] = judgement.correct.cpu().numpy() & ended
+            infos["_is_success"] = ended
+        return infos
+
+    def _final(self, ended: np.ndarray) -> dict[str, Any]:
+        observations = np.full(self.num_envs, None, dtype=object)
+        for row, observation in zip(np.flatnonzero(ended), self._observations()[ended], strict=True):
+            observations[row] = observation
+        return {
+            "final_obs": observations,
+            "_final_obs": ended,
+            "final_info": self._infos(ended),
+            "_final_info": ended,
+        }
+
+
+class FovealEnv(gym.Env):
+    """Look at an image a few patches at a time; the observation is what a frozen encoder made of them.
+
+    ## Description
+    An image is hidden. Each step shows a frozen, pretrained, iterative encoder the patches around one point, coarse
+    and wide ones and sharp and small ones; its internal state is updated, and a frozen head answers the task from it.
+    The agent chooses where to look next so that the answer becomes right. The cost of a step does not depend on the
+    size of the image.
+
+    ## Observation
+    `Box(-inf, inf, (N, D))`, float32: the internal state, N tokens of width D; with ``clock=True`` one more row holds
+    the share of the glimpses left.
+
+    ## Action
+    `Box(-1, 1, (2,))`: the gaze (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right. Values
+    outside are clipped; NaN, infinity and wrong shapes raise ValueError.
+
+    ## Reward
+    "gain" (default): the fall of the head's loss in nats, so the return is first loss - last loss. "probability": of
+    the true class after the glimpse. "correct": 1 after the last glimpse if the answer is right, otherwise 0.
+
+    ## Start and end
+    The episode begins with a look at the centre (``first_look="centre"``) or with none (``first_look=None``). It is
+    terminated after `glimpses` steps and never truncated.
+
+    ## Info
+    prediction (index of the class), probability (of the true class), scene (its index: ``reset(options={"scene":
+    index})`` shows it again), and in the last step is_success.
+
+    ## Arguments
+    world: a ready `World`, in place of options.
+    render_mode: None, "rgb_array" or "human".
+    options: all other keyword arguments, those of `foveal_env.make_world`.
+    """
+
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012
+
+    def __init__(self, *, world: World | None = None, render_mode: str | None = None, **options: Any):
+        _check_render_mode(render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
+        self.batch = FovealVectorEnv(
+            1, world=world, autoreset_mode=AutoresetMode.DISABLED, render_mode="rgb_array", **options
+        )
+        self.world = self.batch.world
+        self.observation_space = self.batch.single_observation_space
+        self.action_space = self.batch.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin a new episode; ``options={"scene": index}`` picks the scene."""
+        super().reset(seed=seed)
+        observations, infos = self.batch.reset(seed=seed, options=options)
+        self._show()
+        return observations[0], _first(infos)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Look at `action` [2]."""
+        gaze = _gaze(action, (2,)).numpy()
+        observations, rewards, terminated, _, infos = self.batch.step(gaze[None])
+        self._show()
+        return observations[0], float(rewards[0]), bool(terminated[0]), False, _first(infos)
+
+    def render(self) -> np.ndarray | None:
+        """Return the picture [h, w, 3] uint8 in mode "rgb_array"; mode "human" shows it at every step by itself."""
+        if self.render_mode is None:
+            gym.logger.warn("render was called without a render_mode; pass render_mode='rgb_array' to gym.make")
+        return self.batch.render()[0] if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Close the window of mode "human"."""
+        if self.render_mode == "human":
+            from matplotlib import pyplot
+
+            pyplot.close("foveal_env")
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            _show(self.batch.render()[0], pause=1 / self.metadata["render_fps"])
+
+
+def _check_render_mode(mode: str | None, known: list[str]) -> None:
+    if mode is not None and mode not in known:
+        raise ValueError(f"unknown render_mode {mode!r}; known: None, {', '.join(known)}")
+
+
+def _gaze(action: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an action as a tensor, or raise ValueError that names it."""
+    action = np.asarray(action)
+    if action.shape != shape:
+        raise ValueError(f"an action has shape {shape}, got {action.shape}: {action!r}")
+    if not np.isfinite(action).all():
+        raise ValueError(f"an action must be finite, got {action!r}")
+    return torch.from_numpy(action.astype(np.float32))
+
+
+def _first(infos: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[0].item() for key, value in infos.items() if not key.startswith("_")}
+
+
+def _show(picture: np.ndarray, *, pause: float) -> None:
+    import matplotlib
+    from matplotlib import pyplot
+
+    figure = pyplot.figure("foveal_env")
+    figure.clear()
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(picture)
+    axes.axis("off")
+    if matplotlib.get_backend().lower() == "agg":
+        warnings.warn("render_mode='human' has no screen to show the picture on; use 'rgb_array' here", stacklevel=3)
+        return
+    pyplot.pause(pause)

@@ -1,0 +1,137 @@
+"""A perception: encoder and task head as one thing, which is trained in stage 1, then frozen and shared."""
+
+import os
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoders import ENCODERS
+from encoders.base import Encoder, Glimpse
+from foveal_env import checkpoint
+from foveal_env.sources.base import Scenes, Source
+from foveal_env.tasks import TASKS, Judgement, Task
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Perception(nn.Module):
+    """An encoder and the head of a task, with what is needed to make both again.
+
+    Args:
+        spec: JSON: "encoder" and "encoder_config", "task" and "task_config" (names and constructor arguments),
+            "source" and "source_options" (what it was trained on), and anything else worth keeping.
+    """
+
+    def __init__(self, spec: dict[str, Any]):
+        super().__init__()
+        self.spec = spec
+        self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
+        self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
+        self.precision = torch.float32
+
+    @staticmethod
+    def build(
+        source: Source, *, encoder: str = "multizoom", task: str = "classify", seed: int = 0, **config: Any
+    ) -> "Perception":
+        """Return an untrained perception for a source; `config` are options of the encoder's constructor."""
+        described = TASKS.resolve(task).describe(source)
+        pixels = source.scenes(torch.arange(64)).images
+        pixels = torch.cat([pixels.pixels(row).flatten() for row in range(64)]) / 255
+        config = {
+            "channels": source.channels,
+            "prompt_size": source.prompt_size,
+            "pixel_mean": round(pixels.mean().item(), 4),
+            "pixel_deviation": round(pixels.std().item(), 4),
+            **config,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Perception(
+                {"encoder": encoder, "encoder_config": config, "task": task, "task_config": described}
+            )
+
+    def initial(self, scenes: Scenes) -> Tensor:
+        """Return the state before any glimpse, [B, N, D] float32."""
+        return self.encoder.initial(len(scenes), scenes.prompt).float()
+
+    def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
+        """Return the state after one glimpse, [B, N, D] float32; computed in `self.precision`."""
+        with torch.autocast(state.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.encoder.step(state, glimpse).float()
+
+    def judge(self, state: Tensor, scenes: Scenes) -> Judgement:
+        """Judge the answer that the head reads off a state."""
+        return self.task.judge(self.task(state), scenes)
+
+    def frozen(self) -> "Perception":
+        """Freeze in place: evaluation mode, no gradients."""
+        return self.eval().requires_grad_(False)
+
+    def check_fits(self, source: Source) -> None:
+        """Raise ValueError unless the scenes of a source fit encoder and head."""
+        for what, mine, theirs in (
+            ("channels", self.encoder.channels, source.channels),
+            ("prompt_size", self.encoder.prompt_size, source.prompt_size),
+            ("task_config", self.spec["task_config"], TASKS.resolve(self.spec["task"]).describe(source)),
+        ):
+            if mine != theirs:
+                raise ValueError(
+                    f"the perception does not fit the source: its {what} is {mine}, the source's is {theirs}"
+                )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save as one safetensors file."""
+        checkpoint.save(path, "perception", self.state_dict(), self.spec)
+
+    @staticmethod
+    def load(name: str | os.PathLike) -> "Perception":
+        """Load a shipped perception by name, or any by the path of its file.
+
+        Raises:
+            ValueError: unknown name (the error lists the known ones), or a damaged or foreign file.
+            FileNotFoundError: a path that leads to no file.
+        """
+        path = find(name)
+        tensors, spec = checkpoint.load(path, "perception")
+        perception = Perception(spec)
+        checkpoint.restore(perception, tensors, path)
+        return perception
+
+
+def shipped() -> dict[str, Path]:
+    """Return the perceptions that come with the package, by name."""
+    folder = Path(str(files("encoders.pretrained")))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find(name: str | os.PathLike) -> Path:
+    """Return the file of a perception given by name or path."""
+    known = shipped()
+    if str(name) in known:
+        return known[str(name)]
+    path = Path(name)
+    if path.suffix != ".safetensors" and not path.is_file():
+        raise ValueError(
+            f"unknown perception {str(name)!r}; known: {', '.join(known)} (or the path of a .safetensors file)"
+        )
+    return path
+
+
+def load_frozen(name: str | os.PathLike, *, device: str = "cpu", precision: str = "float32") -> Perception:
+    """Return a frozen perception on a device; the same one for the same file, device and precision."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    path = find(name)
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return _load_frozen(path, changed, str(device), precision)
+
+
+@lru_cache(maxsize=8)
+def _load_frozen(path: Path, changed: int, device: str, precision: str) -> Perception:
+    perception = Perception.load(path).frozen().to(device)
+    perception.precision = PRECISIONS[precision]
+    return perception

@@ -1,0 +1,140 @@
+"""Stage 1: encoder and task head learn under random gaze, before any policy exists."""
+
+import math
+import os
+
+import torch
+from torch import Tensor
+
+from foveal_env import checkpoint
+from foveal_env.perception import PRECISIONS, Perception
+from foveal_env.retina import extract
+from foveal_env.sources.base import Scenes, Source
+
+
+def random_gaze(scenes: Scenes, generator: torch.Generator, *, near: float, spread: float) -> Tensor:
+    """Return gazes [B, 2]: a share `near` of them close to the target, the others uniform over the image.
+
+    Args:
+        scenes: B scenes; `near` must be 0 where their source does not know the target.
+        generator: source of randomness.
+        near: share of the gazes that are normal around the target's centre.
+        spread: standard deviation of those, in sides of the target.
+    """
+    batch, device = len(scenes), scenes.box.device
+    uniform = torch.rand(batch, 2, generator=generator).to(device) * 2 - 1
+    if not near:
+        return uniform
+    normal = torch.randn(batch, 2, generator=generator).to(device)
+    close = (scenes.box[:, :2] + spread * scenes.box[:, 2:] * normal).clamp(-1, 1)
+    chosen = torch.rand(batch, 1, generator=generator).to(device) < near
+    return torch.where(chosen, close, uniform)
+
+
+class Pretraining:
+    """Trains a perception in place; one `update` at a time, resumable to the same result.
+
+    The loss is the plain mean over the looks; the state is detached between them unless `through_time` (arXiv
+    2604.20392 has no back-propagation through time). AdamW, with a linear warm-up and a cosine to zero.
+
+    Args:
+        perception: what to train.
+        source: training scenes.
+        steps: number of updates.
+        batch: scenes of an update.
+        looks: looks at each scene, the first one in the centre.
+        learning_rate: peak of the learning rate.
+        weight_decay: of AdamW, on matrices only.
+        warmup: share of the steps in which the learning rate rises.
+        near: share of the gazes that are near the target; None is 0.7 where the source knows the target, otherwise 0.
+        spread: standard deviation of those around its centre, in sides of the target.
+        through_time: back-propagate through the looks of a scene.
+        precision: "float32", or "bfloat16" for the encoder's arithmetic.
+        seed: of scenes and gazes.
+    """
+
+    def __init__(
+        self,
+        perception: Perception,
+        source: Source,
+        *,
+        steps: int = 8000,
+        batch: int = 64,
+        looks: int = 5,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.05,
+        near: float | None = None,
+        spread: float = 0.4,
+        through_time: bool = False,
+        precision: str = "bfloat16",
+        seed: int = 0,
+    ):
+        near = (0.7 if source.knows_target else 0.0) if near is None else near
+        if near and not source.knows_target:
+            raise ValueError("this source does not know where the target is: near must be 0")
+        if precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+        perception.check_fits(source)
+        self.perception, self.source = perception, source
+        self.steps, self.batch, self.looks = steps, batch, looks
+        self.learning_rate, self.warmup = learning_rate, warmup
+        self.near, self.spread, self.through_time = near, spread, through_time
+        self.precision, self.seed = PRECISIONS[precision], seed
+        matrices = [p for p in perception.parameters() if p.ndim > 1]
+        others = [p for p in perception.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+        self.done = 0
+
+    def update(self) -> dict[str, Tensor]:
+        """Make one update; return {"loss", "accuracy"}, each [looks], as measured before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(self.done)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.done)
+        device = next(self.perception.parameters()).device
+        index = torch.randint(2**62, (self.batch,), generator=generator)
+        scenes = self.source.scenes(index).to(device)
+        self.perception.train()
+        self.perception.precision = self.precision
+        state = self.perception.initial(scenes)
+        losses, corrects = [], []
+        for look in range(self.looks):
+            gaze = random_gaze(scenes, generator, near=self.near, spread=self.spread)
+            glimpse = extract(scenes.images, gaze if look else gaze * 0, self.perception.encoder.layout)
+            state = self.perception.step(state if self.through_time else state.detach(), glimpse)
+            judgement = self.perception.judge(state, scenes)
+            losses.append(judgement.loss.mean())
+            corrects.append(judgement.correct.float().mean())
+        loss = torch.stack(losses)
+        self.optimizer.zero_grad()
+        loss.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.perception.parameters(), 1.0)
+        self.optimizer.step()
+        self.done += 1
+        return {"loss": loss.detach(), "accuracy": torch.stack(corrects)}
+
+    def _learning_rate(self, step: int) -> float:
+        warm = max(1, round(self.warmup * self.steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save weights, optimizer and progress."""
+        tensors = {
+            **checkpoint.prefixed("perception", self.perception.state_dict()),
+            **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
+        }
+        checkpoint.save(path, "pretraining", tensors, {"done": self.done, "spec": self.perception.spec})
+
+    def load(self, path: str | os.PathLike) -> None:
+        """Continue from a saved point; ValueError if it was made for another perception."""
+        tensors, header = checkpoint.load(path, "pretraining")
+        spec = self.perception.spec
+        for key in ("encoder", "encoder_config", "task", "task_config"):
+            if header["spec"][key] != spec[key]:
+                raise ValueError(f"{path} belongs to another perception: {key} {header['spec'][key]}, here {spec[key]}")
+        self.perception.load_state_dict(checkpoint.below("perception", tensors))
+        checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
+        self.done = header["done"]

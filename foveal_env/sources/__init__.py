@@ -1,0 +1,16 @@
+"""Sources: where scenes come from."""
+
+from encoders.registry import Registry
+
+SOURCES = Registry(
+    "source",
+    {
+        "digits": "foveal_env.sources.composed:Digits",
+        "mnist": "foveal_env.sources.composed:Mnist",
+        "fashion_mnist": "foveal_env.sources.composed:FashionMnist",
+        "kmnist": "foveal_env.sources.composed:Kmnist",
+        "cifar10": "foveal_env.sources.pictures:Cifar10",
+        "imagenette": "foveal_env.sources.pictures:Imagenette",
+        "folder": "foveal_env.sources.pictures:Folder",
+    },
+)

@@ -1,0 +1,81 @@
+"""The contract of a source: a scene is a pure function of its split and its index.
+
+So nothing needs to be stored or sampled in order: test scene 7 is the same for everyone, on any device, in any batch,
+and an environment's stream of scenes does not depend on how many environments run beside it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from foveal_env.batch import Batch
+from foveal_env.images import Images
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Scenes(Batch):
+    """A batch of B scenes."""
+
+    images: Images
+    label: Tensor  # [B] int64, the class
+    box: Tensor  # [B, 4] float32 (x, y, width, height) of the target in the coordinates of a gaze; NaN if unknown
+    prompt: Tensor  # [B, Q] float32, the question; Q = 0 for none
+    index: Tensor  # [B] int64, which scene of its split each one is
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class Source:
+    """Base of all sources. A subclass sets the attributes below and implements `scenes`.
+
+    Attributes:
+        split: "train", "validation" or "test"; no underlying image is in two of them.
+        channels: channels of the images, 1 or 3.
+        classes: names of the classes; a label indexes them.
+        prompt_size: length Q of the prompt vectors, 0 for none.
+        count: number of different underlying images.
+        knows_target: whether `Scenes.box` is known.
+    """
+
+    split: str
+    channels: int
+    classes: tuple[str, ...]
+    prompt_size: int = 0
+    count: int
+    knows_target: bool = False
+
+    def __init__(self, split: str):
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        self.split = split
+
+    def scenes(self, index: Tensor) -> Scenes:
+        """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
+        raise NotImplementedError
+
+
+def scramble(index: Tensor, *salt: int) -> Tensor:
+    """Map [...] int64 to [...] int64 in [0, 2**53) as a good hash does: a random draw named by its arguments.
+
+    splitmix64 (Steele, Lea, Flood, OOPSLA 2014), in integers that wrap, so equal on every device.
+    """
+    value = index
+    for salted in (0, *salt):
+        value = value + (-7046029254386353131 + salted * 2654435761)  # 0x9E3779B97F4A7C15 as a signed number
+        value = (value ^ _shift(value, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+        value = (value ^ _shift(value, 27)) * -7723592293110705685  # 0x94D049BB133111EB
+        value = value ^ _shift(value, 31)
+    return _shift(value, 11)
+
+
+def _shift(value: Tensor, bits: int) -> Tensor:
+    return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def shuffled(count: int, *salt: int) -> Tensor:
+    """Return a fixed random order of range(count), [count] int64."""
+    return scramble(torch.arange(count), *salt).argsort()

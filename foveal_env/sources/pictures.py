@@ -1,0 +1,210 @@
+"""Scenes that are whole pictures: CIFAR-10, Imagenette, and a user's own folder of classes."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from tqdm import tqdm
+
+from foveal_env.images import Images
+from foveal_env.sources.base import SPLITS, Scenes, Source, scramble, shuffled
+from foveal_env.sources.composed import split_training
+from foveal_env.sources.torchvision_data import open_dataset
+
+COLOURS = {1: "L", 3: "RGB"}
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+BROKEN = ("refuse", "skip", "unchecked")
+
+
+class Pictures(Source):
+    """Base of sources whose scenes are whole pictures; the target's place is not known."""
+
+    labels: Tensor  # [count] int64
+
+    def pictures(self, which: Tensor) -> Images:
+        """Return the pictures with these numbers, [B] in range(count)."""
+        raise NotImplementedError
+
+    def scenes(self, index: Tensor) -> Scenes:
+        """Return the scenes with these indices; evaluation scene i is picture i modulo their number."""
+        which = (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
+        which = which.cpu()
+        return Scenes(
+            images=self.pictures(which),
+            label=self.labels[which],
+            box=torch.full((len(index), 4), torch.nan),
+            prompt=torch.zeros(len(index), 0),
+            index=index,
+        )
+
+
+class Cifar10(Pictures):
+    """CIFAR-10 through torchvision: 50,000 training pictures, of which every tenth validates, and 10,000 for testing.
+
+    Args:
+        split: "train", "validation" or "test".
+        root: folder of the data set, by default the variable FOVEAL_DATA.
+        download: fetch the data set into `root` if it is not there.
+    """
+
+    channels = 3
+
+    def __init__(self, split: str = "train", *, root: str | os.PathLike | None = None, download: bool = False):
+        super().__init__(split)
+        data = open_dataset("CIFAR10", root=root, download=download, train=split != "test")
+        chosen = split_training(len(data.data), split)
+        self.data = torch.from_numpy(data.data)[chosen].permute(0, 3, 1, 2)  # [count, 3, 32, 32] uint8
+        self.labels = torch.tensor(data.targets)[chosen]
+        self.classes, self.count = tuple(data.classes), len(chosen)
+
+    def pictures(self, which: Tensor) -> Images:
+        """Return the pictures with these numbers."""
+        return Images.prepare(self.data[which])
+
+
+class Files(Pictures):
+    """Base of sources that read a picture from its file whenever a scene shows it."""
+
+    def __init__(self, split: str, *, channels: int):
+        super().__init__(split)
+        if channels not in COLOURS:
+            raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
+        self.channels = channels
+        self.paths: list[Path] = []
+        self._readers = ThreadPoolExecutor(max_workers=os.cpu_count())
+
+    def pictures(self, which: Tensor) -> Images:
+        """Read the pictures with these numbers, several at once; ValueError names a file that cannot be read."""
+        chosen = [self.paths[number] for number in which.tolist()]
+        return Images.prepare(list(self._readers.map(lambda path: read_picture(path, self.channels), chosen)))
+
+
+class Imagenette(Files):
+    """Imagenette through torchvision: ten ImageNet classes; its validation part is for testing here.
+
+    A tenth of its training part validates.
+
+    Args:
+        split: "train", "validation" or "test".
+        channels: 3 for colour, 1 for grey.
+        size: "full", "320px" or "160px", the release of the data set.
+        root: folder of the data set, by default the variable FOVEAL_DATA.
+        download: fetch the data set into `root` if it is not there.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        channels: int = 3,
+        size: str = "160px",
+        root: str | os.PathLike | None = None,
+        download: bool = False,
+    ):
+        super().__init__(split, channels=channels)
+        part = "val" if split == "test" else "train"
+        data = open_dataset("Imagenette", root=root, download=download, split=part, size=size)
+        chosen = split_training(len(data._samples), split)
+        self.paths = [Path(data._samples[number][0]) for number in chosen.tolist()]
+        self.labels = torch.tensor([label for _, label in data._samples])[chosen]
+        self.classes = tuple(names[0] for names in data.classes)
+        self.count = len(self.paths)
+
+
+class Folder(Files):
+    """A folder with one folder of pictures for each class: ``folder/CLASS/picture.jpg``, of any sizes.
+
+    Where the folder holds `train`, `val` (or `validation`) and `test`, these are the splits; a missing `val` is a tenth
+    of `train`. Otherwise the pictures are split at random, once: 80 % train, 10 % validation, 10 % test.
+
+    Args:
+        split: "train", "validation" or "test".
+        folder: the folder.
+        channels: 3 for colour, 1 for grey.
+        broken: what to do with files that cannot be decoded: "refuse" all, naming them; "skip" them, naming and
+            counting them in a warning; "unchecked" finds out only when a scene shows one, for large folders.
+    """
+
+    def __init__(
+        self, split: str = "train", *, folder: str | os.PathLike = "", channels: int = 3, broken: str = "refuse"
+    ):
+        super().__init__(split, channels=channels)
+        if broken not in BROKEN:
+            raise ValueError(f"unknown value {broken!r} of broken; known: {', '.join(BROKEN)}")
+        if not str(folder):
+            raise ValueError("the source 'folder' needs the option folder: the folder of your classes")
+        files, self.classes = _class_files(Path(folder), split)
+        if broken != "unchecked":
+            files = self._sound(files, skip=broken == "skip")
+        if not files:
+            raise ValueError(f"no pictures for the split {split!r} in {folder}")
+        self.paths = [path for path, _ in files]
+        self.labels = torch.tensor([label for _, label in files])
+        self.count = len(files)
+
+    def _sound(self, files: list[tuple[Path, int]], *, skip: bool) -> list[tuple[Path, int]]:
+        checks = self._readers.map(lambda file: _fault(file[0], self.channels), files)
+        faults = list(tqdm(checks, total=len(files), desc="checking pictures", disable=len(files) < 2000))
+        bad = [fault for fault in faults if fault]
+        if not bad:
+            return files
+        listed = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
+        if not skip:
+            raise ValueError(f"{len(bad)} of {len(files)} pictures cannot be read: {listed} (broken='skip' omits them)")
+        warnings.warn(f"left out {len(bad)} of {len(files)} pictures that cannot be read: {listed}")
+        return [file for file, fault in zip(files, faults, strict=True) if not fault]
+
+
+def read_picture(path: str | os.PathLike, channels: int) -> Tensor:
+    """Read a picture file, upright, as [C, H, W] uint8; ValueError names a file that cannot be decoded."""
+    try:
+        with Image.open(path) as picture:
+            pixels = np.array(ImageOps.exif_transpose(picture).convert(COLOURS[channels]))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such picture: {path}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a picture that can be read: {error}") from error
+    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], channels).permute(2, 0, 1)
+
+
+def _fault(path: Path, channels: int) -> str | None:
+    try:
+        read_picture(path, channels)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _class_files(folder: Path, split: str) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
+    """Return (path, label) of each picture of a split, and the class names."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    if not ((folder / "train").is_dir() and (folder / "test").is_dir()):
+        files, classes = _walk(folder)
+        order, tenth = shuffled(len(files)).tolist(), max(1, len(files) // 10)
+        parts = {"test": order[:tenth], "validation": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
+        return [files[number] for number in parts[split]], classes
+    validation = [folder / name for name in ("val", "validation") if (folder / name).is_dir()]
+    if split == "test" or validation:
+        return _walk({"train": folder / "train", "test": folder / "test"}.get(split) or validation[0])
+    files, classes = _walk(folder / "train")
+    return [files[number] for number in split_training(len(files), split).tolist()], classes
+
+
+def _walk(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
+    classes: Sequence[str] = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((folder / name).rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+    ]
+    if not files:
+        raise ValueError(f"no pictures in {folder}: expected {folder}/CLASS/picture with one of {', '.join(SUFFIXES)}")
+    return files, tuple(classes)

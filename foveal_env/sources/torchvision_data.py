@@ -1,0 +1,48 @@
+"""Opens the data sets of torchvision, with errors that say what to do."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_declared: list[torch.library.Library] = []  # a Library is undone when it is collected
+
+
+def import_datasets() -> Any:
+    """Import ``torchvision.datasets``, also where torch is a CPU build and torchvision one made for CUDA.
+
+    Such a torchvision cannot load its compiled operators and fails while it declares their shapes. The data sets do
+    not use them, so declaring that the two exist is enough; `torchvision.ops` stays unusable there, as it was.
+    """
+    try:
+        from torchvision import datasets
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error) or torch.version.cuda is not None or _declared:
+            raise
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(library)
+        from torchvision import datasets
+    return datasets
+
+
+def data_root(root: str | os.PathLike | None) -> Path:
+    """Return the folder of data sets: `root`, else the variable FOVEAL_DATA, else ./data."""
+    return Path(root or os.environ.get("FOVEAL_DATA") or "data")
+
+
+def open_dataset(name: str, *, root: str | os.PathLike | None, download: bool, **options: Any) -> Any:
+    """Open ``torchvision.datasets.NAME``; FileNotFoundError says how to get a missing one."""
+    folder = data_root(root)
+    try:
+        return getattr(import_datasets(), name)(str(folder), download=download, **options)
+    except RuntimeError as error:
+        if not re.search(r"not found|download|corrupted", str(error), re.IGNORECASE):
+            raise
+        raise FileNotFoundError(
+            f"the data set {name} is not complete in {folder}: {error}. Set the variable FOVEAL_DATA (or root) to "
+            f"the folder that holds it, or ask for download=True (--download true) to fetch it there"
+        ) from error

@@ -1,0 +1,538 @@
+"""The command line: `python train.py` alone runs the main job, `python train.py COMMAND --help` explains each command.
+
+This file composes sources, perceptions, worlds and agents, and holds no logic of theirs. A command is a function; its
+options are the function's parameters and those of the classes that it names, read from their signatures.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentParser
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from agents import AGENTS
+from agents.base import Agent, Evaluation, collapse, evaluate, load_agent, make_agent
+from agents.report import gap_closed, results, row, save_figure, scan_paths, table, write_results
+from encoders import ENCODERS
+from foveal_env.checkpoint import write_json
+from foveal_env.images import Images
+from foveal_env.perception import Perception
+from foveal_env.pretraining import Pretraining, random_gaze
+from foveal_env.retina import extract
+from foveal_env.sources import SOURCES
+from foveal_env.sources.base import Scenes
+from foveal_env.sources.pictures import read_picture
+from foveal_env.world import World, make_source, make_world
+
+MAIN = ["policy", "--out", "runs/main"]
+SAVE_EVERY = 30.0  # seconds between checkpoints
+PICTURE_EVERY = 50  # updates between scan-path images in TensorBoard
+
+
+def policy_command(
+    world: dict[str, Any],
+    agents: dict[str, dict[str, Any]],
+    *,
+    agent: str = "grpo",
+    train_glimpses: int = 300_000,
+    controls: list[str] | None = None,
+    scenes: int = 1800,
+    resume: bool = False,
+    seed: int = 0,
+    out: str = "runs/policy",
+) -> None:
+    """Train a policy on a frozen perception (stage 2), then evaluate it beside controls on fixed test scenes.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        agent: name of the agent, or module:Class.
+        train_glimpses: glimpses of training in all.
+        controls: agents evaluated beside it (default: random centre raster oracle).
+        scenes: number of test scenes.
+        resume: go on from the policy in the output folder.
+        seed: of training.
+        out: output folder.
+    """
+    folder = Path(out)
+    training, test = make_world(**world, split="train"), make_world(**world, split="test")
+    if resume:
+        learner = load_agent(folder / "policy.safetensors", training)
+    else:
+        learner = make_agent(agent, training, seed=seed, **agents.get(agent, {}))
+    if learner.learns:
+        train_agent(learner, train_glimpses, folder, validation=make_world(**world, split="validation"))
+    rows, evaluations = [], {}
+    names = controls if controls is not None else default_controls(test)
+    for judged in tqdm([make_agent(name, test, **agents.get(name, {})) for name in names] + [learner], desc="evaluate"):
+        evaluations[judged.name] = evaluate(test, judged, scenes=scenes)
+        taken = train_glimpses if judged.learns else 0
+        rows.append(row(judged, evaluations[judged.name], train_glimpses=taken))
+    finish(folder, test, rows, evaluations[learner.name], seed=seed, scenes=scenes)
+    conclude(rows, learner.name, evaluations[learner.name], folder)
+
+
+def evaluate_command(
+    world: dict[str, Any],
+    agents: dict[str, dict[str, Any]],
+    *,
+    policies: list[str] | None = None,
+    controls: list[str] | None = None,
+    scenes: int = 1800,
+    split: str = "test",
+    seed: int = 0,
+    out: str = "runs/evaluate",
+) -> None:
+    """Evaluate saved policies and scripted agents on the same fixed scenes.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        policies: paths of saved policies.
+        controls: scripted agents (default: random centre raster oracle).
+        scenes: number of scenes.
+        split: train, validation or test.
+        seed: of agents that draw their gaze.
+        out: output folder.
+    """
+    judged_in = make_world(**world, split=split)
+    names = controls if controls is not None else default_controls(judged_in)
+    judged = [make_agent(name, judged_in, seed=seed, **agents.get(name, {})) for name in names]
+    judged += [load_agent(path, judged_in) for path in policies or []]
+    if not judged:
+        raise ValueError("nothing to evaluate: name --policies or --controls")
+    rows = []
+    for agent in tqdm(judged, desc="evaluate"):
+        evaluation = evaluate(judged_in, agent, scenes=scenes, seed=seed)
+        rows.append(row(agent, evaluation, train_glimpses=0))
+    finish(Path(out), judged_in, rows, evaluation, seed=seed, scenes=scenes)
+
+
+def compare_command(
+    world: dict[str, Any],
+    agents: dict[str, dict[str, Any]],
+    *,
+    learners: list[str] | None = None,
+    controls: list[str] | None = None,
+    seeds: int = 3,
+    train_glimpses: int = 300_000,
+    scenes: int = 1800,
+    split: str = "test",
+    seed: int = 0,
+    out: str = "runs/compare",
+) -> None:
+    """Compare agents over several seeds, on the same perception and scenes and at equal numbers of glimpses.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        learners: agents that learn (default: grpo ppo a2c).
+        controls: scripted agents (default: random centre raster oracle).
+        seeds: number of seeds of each.
+        train_glimpses: glimpses of training in all, the same for each.
+        scenes: number of scenes to evaluate on.
+        split: the scenes of the table; choose settings on validation, and report on test once.
+        seed: the first of the seeds.
+        out: output folder.
+    """
+    folder = Path(out)
+    training, judged_in = make_world(**world, split="train"), make_world(**world, split=split)
+    learners = learners if learners is not None else ["grpo", "ppo", "a2c"]
+    names = controls if controls is not None else default_controls(judged_in)
+    rows, last = [], None
+    for number in range(seed, seed + seeds):
+        for name in [*names, *learners]:
+            agent = make_agent(name, training, seed=number, **agents.get(name, {}))
+            if agent.learns:
+                train_agent(agent, train_glimpses, folder / f"{name}-{number}", validation=None)
+            evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
+            last = evaluation if agent.learns or last is None else last
+            rows.append(row(agent, evaluation, train_glimpses=train_glimpses if agent.learns else 0))
+    finish(folder, judged_in, rows, last, seed=seed, scenes=scenes)
+    for name in learners:
+        closed = gap_closed(rows, name)
+        if closed is not None:
+            print(f"{name} closes {closed:.0%} of the distance from random to near-the-target gaze at the last glimpse")
+
+
+def pretrain_command(
+    source: dict[str, Any],
+    encoder_options: dict[str, Any],
+    training: dict[str, Any],
+    *,
+    source_name: str,
+    encoder: str = "multizoom",
+    resume: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+    out: str = "runs/pretrain",
+) -> None:
+    """Train a perception: encoder and task head under random gaze (stage 1).
+
+    Args:
+        source: options of the source.
+        encoder_options: options of the encoder.
+        training: options of the training.
+        source_name: name of the source, or module:Class.
+        encoder: name of the encoder, or module:Class.
+        resume: go on from the checkpoint in the output folder.
+        device: torch device.
+        seed: of weights, scenes and gazes.
+        out: output folder; perception.safetensors in it can be named in gym.make and --perception.
+    """
+    folder = Path(out)
+    scenes, validation = (make_source(source_name, split, **source) for split in ("train", "validation"))
+    perception = Perception.build(scenes, encoder=encoder, seed=seed, **encoder_options).to(device)
+    job = Pretraining(perception, scenes, seed=seed, **training)
+    if resume:
+        job.load(folder / "training.safetensors")
+    with session(folder, resume=resume) as writer:
+        looks = tqdm(total=job.steps, initial=job.done, desc="pretrain", unit="update")
+        with looks, saving(job.save, folder / "training.safetensors") as save_if_due:
+            while job.done < job.steps:
+                logs = job.update()
+                looks.update()
+                save_if_due()
+                if job.done % 20 == 0 or job.done == job.steps:
+                    looks.set_postfix(loss=f"{logs['loss'][-1]:.3f}", accuracy=f"{logs['accuracy'][-1]:.3f}")
+                    writer.add_scalar("train/loss", logs["loss"].mean(), job.done)
+                    writer.add_scalar("train/accuracy", logs["accuracy"].mean(), job.done)
+                if job.done % 1000 == 0 or job.done == job.steps:
+                    for law, near in laws(validation):
+                        accuracy = validate(perception, validation, near=near, looks=job.looks)
+                        writer.add_scalar(f"validation/{law}", accuracy[-1], job.done)
+                        tqdm.write(f"{job.done} updates, {law} gaze: {' '.join(f'{a:.3f}' for a in accuracy)}")
+    command = " ".join(["python", "train.py", *sys.argv[1:]])
+    origin = {"source": source_name, "source_options": source, "training": {**training, "seed": seed}}
+    perception.spec = {**perception.spec, **origin, "command": command}
+    perception.save(folder / "perception.safetensors")
+    print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
+
+
+def show_command(
+    world: dict[str, Any],
+    agents: dict[str, dict[str, Any]],
+    *,
+    images: list[str],
+    agent: str | None = None,
+    policy: str = "runs/main/policy.safetensors",
+    seed: int = 0,
+    out: str = "runs/show",
+) -> None:
+    """Draw the scan path of a policy on picture files.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        images: picture files of any sizes.
+        agent: a scripted agent in place of a saved policy.
+        policy: path of a saved policy.
+        seed: of an agent that draws its gaze.
+        out: output folder.
+    """
+    folder, place = Path(out), make_world(**world, split="test")
+    if agent is None and not Path(policy).is_file():
+        raise FileNotFoundError(f"no policy at {policy}: run `python train.py` first, or choose --agent spiral")
+    looker = make_agent(agent, place, seed=seed, **agents.get(agent, {})) if agent else load_agent(policy, place)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [read_picture(path, place.source.channels) for path in images]
+    for path, picture in zip(images, pictures, strict=True):
+        shown = Pictured(place, Images.prepare([picture]).to(place.device))
+        evaluation = evaluate(shown, looker, scenes=1, seed=seed)
+        answer = place.source.classes[int(evaluation.prediction[0])]
+        target = folder / f"{Path(path).stem}.png"
+        save_figure(target, scan_paths(shown, evaluation, [0], columns=1))
+        print(f"{path}: the answer is {answer}; scan path in {target}")
+
+
+class Pictured(World):
+    """A world with one scene: a picture of which nothing is known."""
+
+    def __init__(self, world: World, picture: Images):
+        self.__dict__.update(world.__dict__)
+        self.picture = picture
+
+    def scenes(self, index: torch.Tensor) -> Scenes:
+        """Return the picture, whatever the index; its label is not known, and 0 stands for it."""
+        count = len(index)
+        return Scenes(
+            images=self.picture.rows([0] * count),
+            label=torch.zeros(count, dtype=torch.int64, device=self.device),
+            box=torch.full((count, 4), torch.nan, device=self.device),
+            prompt=torch.zeros(count, self.source.prompt_size, device=self.device),
+            index=index.to(self.device),
+        )
+
+
+def default_controls(world: World) -> list[str]:
+    """Return the names of the controls, without the oracle where the target is not known."""
+    return ["random", "centre", "raster", *(["oracle"] if world.source.knows_target else [])]
+
+
+def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World | None) -> None:
+    """Train an agent with a progress bar, TensorBoard and checkpoints in `folder`."""
+    before, start = agent.seconds, time.monotonic()
+    with session(folder, resume=before > 0) as writer, saving(agent.save, folder / "policy.safetensors") as save_if_due:
+        bar = tqdm(total=glimpses, desc=f"train {agent.name} (seed {agent.seed})", unit="glimpse", unit_scale=True)
+        with bar:
+            for number, logs in enumerate(agent.train(glimpses)):
+                agent.seconds = before + time.monotonic() - start
+                taken = int(logs.pop("glimpses"))
+                bar.update(min(taken, glimpses) - bar.n)
+                bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("reward", "accuracy") if key in logs})
+                for key, value in logs.items():
+                    writer.add_scalar(f"train/{key}", value, taken)
+                if validation is not None and number % PICTURE_EVERY == 0:
+                    draw_to_tensorboard(writer, agent, validation, taken)
+                save_if_due()
+
+
+def draw_to_tensorboard(writer: SummaryWriter, agent: Agent, validation: World, taken: int) -> None:
+    """Add the scan paths and the accuracy on a few validation scenes."""
+    evaluation = evaluate(validation, agent, scenes=180)
+    writer.add_figure("validation/scan_paths", scan_paths(validation, evaluation, range(8)), taken)
+    writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], taken)
+
+
+@contextmanager
+def session(folder: Path, *, resume: bool) -> Iterator[SummaryWriter]:
+    """Open an output folder with its TensorBoard writer; a new run removes the events of an old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+    writer = SummaryWriter(str(folder))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+@contextmanager
+def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each update, which saves now and then; save at the end, also after Ctrl-C."""
+    last = time.monotonic()
+
+    def save_if_due() -> None:
+        nonlocal last
+        if time.monotonic() - last > SAVE_EVERY:
+            save(path)
+            last = time.monotonic()
+
+    try:
+        yield save_if_due
+    except KeyboardInterrupt:
+        save(path)
+        raise SystemExit(f"stopped; saved in {path}. The same command with --resume true goes on from here") from None
+    save(path)
+
+
+def laws(source: Any) -> list[tuple[str, float]]:
+    """Return the laws of gaze that a perception is validated under."""
+    return [("random", 0.0), *([("near-the-target", 1.0)] if source.knows_target else [])]
+
+
+@torch.no_grad()
+def validate(perception: Perception, source: Any, *, near: float, looks: int, scenes: int = 900) -> list[float]:
+    """Return a perception's accuracy after each look, the first one in the centre."""
+    perception.eval()
+    generator = torch.Generator().manual_seed(0)
+    device = next(perception.parameters()).device
+    shown = source.scenes(torch.arange(scenes)).to(device)
+    state, accuracy = perception.initial(shown), []
+    for look in range(looks):
+        gaze = random_gaze(shown, generator, near=near, spread=0.4)
+        state = perception.step(state, extract(shown.images, gaze if look else gaze * 0, perception.encoder.layout))
+        accuracy.append(perception.judge(state, shown).correct.float().mean().item())
+    return accuracy
+
+
+def finish(
+    folder: Path, world: World, rows: list[dict[str, Any]], shown: Evaluation, *, seed: int, scenes: int
+) -> None:
+    """Write results.json, results.csv and the pictures, and print the table."""
+    command = " ".join(["python", "train.py", *sys.argv[1:]])
+    contents = results(world, rows, command=command, seed=seed, scenes=scenes)
+    write_results(folder, contents)
+    save_figure(folder / "scan_paths.png", scan_paths(world, shown, range(min(8, scenes))))
+    print(f"\nAccuracy (%) after each look on {scenes} {world.source.split} scenes; look 0 is the first one:\n")
+    print(table(contents))
+
+
+def conclude(rows: list[dict[str, Any]], name: str, evaluation: Evaluation, folder: Path) -> None:
+    """Say in words what was learned, and where the files are."""
+    accuracy = {entry["agent"]: entry["accuracy"][-1] for entry in rows}
+    print(f"\n{name}: {accuracy[name]:.1%} right at the last glimpse", end="")
+    print(f", random gaze {accuracy['random']:.1%}" if "random" in accuracy else "", end="")
+    closed = gap_closed(rows, name)
+    print(f"; it closes {closed:.0%} of the distance to near-the-target gaze" if closed is not None else "")
+    fault = collapse(evaluation.gazes[:, 1:])
+    if fault:
+        print(f"warning: the policy has {fault}")
+    print(f"files in {folder}: results.json, results.csv, accuracy.png, scan_paths.png, policy.safetensors, run.json")
+    print(f"watch the training: tensorboard --logdir {folder}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "policy": policy_command,
+    "pretrain": pretrain_command,
+    "evaluate": evaluate_command,
+    "compare": compare_command,
+    "show": show_command,
+}
+GROUPED = ("world", "agents", "source", "encoder_options", "training")  # parameters made of other options
+
+
+class OneLineParser(ArgumentParser):
+    """A parser whose errors are one line that names the choices."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        """Exit with the message, and where an option is not known, with those that are."""
+        message = " ".join(message.split())
+        if "unrecognized arguments" in message.lower():
+            known = sorted(option for option in self._option_string_actions if option.startswith("--"))
+            message += f"; known: {' '.join(known)}"
+        raise SystemExit(f"train.py: error: {message}")
+
+
+def add_options(parser: ArgumentParser, function: Callable, *, group: str | None = None, skip: set[str] = frozenset()):
+    """Add the parameters of a function or class as options, with their documentation and defaults.
+
+    What jsonargparse does, but that a flag needs no value (`--resume`) and a list no brackets (`--images a b`).
+    """
+    target = function.__init__ if isinstance(function, type) else function
+    owners = reversed(function.__mro__) if isinstance(function, type) else [function]
+    documented = {
+        entry.arg_name: entry.description for owner in owners for entry in parse_docstring(owner.__doc__ or "").params
+    }
+    own = set()
+    for name, parameter in inspect.signature(target).parameters.items():
+        option = f"--{group}.{name}" if group else f"--{name}"
+        if name in skip:
+            continue
+        if parameter.annotation is bool and parameter.default is False:
+            parser.add_argument(option, action="store_true", help=f"{documented[name]} (flag)")
+            own.add(name)
+        elif parameter.annotation in (list[str], list[str] | None):
+            required = parameter.default is parameter.empty
+            parser.add_argument(option, nargs="+", type=str, required=required, help=documented[name])
+            own.add(name)
+    if isinstance(function, type):
+        parser.add_class_arguments(function, group, skip=skip | own)
+    else:
+        parser.add_function_arguments(function, group, skip=skip | own)
+
+
+def command_parser(command: str, named: argparse.Namespace) -> ArgumentParser:
+    """Return the parser of a command; the classes named on the command line add their options."""
+    function = COMMANDS[command]
+    parser = OneLineParser(prog=f"train.py {command}", description=parse_docstring(function.__doc__).short_description)
+    if command == "pretrain":
+        add_options(parser, SOURCES.resolve(named.source), group=group_name(named.source), skip={"split"})
+        shape = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # taken from the source
+        add_options(parser, ENCODERS.resolve(named.encoder), group=group_name(named.encoder), skip=shape)
+        add_options(parser, Pretraining, skip={"perception", "source", "seed"})
+        parser.add_argument("--source", default="digits", help=f"one of {', '.join(SOURCES)}, or module:Class")
+        add_options(parser, function, skip={*GROUPED, "source_name"})
+        return parser
+    add_options(parser, make_world, skip={"split"})
+    add_options(parser, function, skip=set(GROUPED))
+    for name in dict.fromkeys(named.agents):
+        skip = {"world", "seed"}
+        if set(inspect.signature(AGENTS.resolve(name).__init__).parameters) - {"self", *skip}:
+            add_options(parser, AGENTS.resolve(name), group=group_name(name), skip=skip)
+    return parser
+
+
+def group_name(name: str) -> str:
+    """Return the prefix of a plug-in's options: its short name, or its class in lower case."""
+    return name.rpartition(":")[2].lower()
+
+
+def run(command: str, options: dict[str, Any], named: argparse.Namespace) -> None:
+    """Call a command with its options, after they were written to run.json in the output folder."""
+    write_json(Path(options["out"]) / "run.json", {command: options})
+    own = {name: options[name] for name in inspect.signature(COMMANDS[command]).parameters if name in options}
+    if command == "pretrain":
+        names = set(inspect.signature(Pretraining).parameters) - {"perception", "source", "seed"}
+        groups = {
+            "source": {k: v for k, v in options[group_name(named.source)].items() if v is not None},
+            "encoder_options": options[group_name(named.encoder)],
+            "training": {name: options[name] for name in names},
+            "source_name": named.source,
+        }
+        return COMMANDS[command](**{**own, **groups})
+    world = {name: options[name] for name in inspect.signature(make_world).parameters if name != "split"}
+    agents = {name: options.get(group_name(name), {}) for name in named.agents}
+    return COMMANDS[command](world=world, agents=agents, **own)
+
+
+def names_in(arguments: list[str], config: dict[str, Any]) -> argparse.Namespace:
+    """Find the plug-ins that a command line names, before the options that they add can be parsed."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option, default in (("agent", "grpo"), ("source", "digits"), ("encoder", "multizoom")):
+        peek.add_argument(f"--{option}", default=config.get(option) or default)
+    for option, default in (("learners", ["grpo", "ppo", "a2c"]), ("controls", [])):
+        peek.add_argument(f"--{option}", nargs="+", default=config.get(option) or default)
+    named, _ = peek.parse_known_args(arguments)
+    named.agents = [named.agent, *named.controls, *(named.learners if arguments[:1] == ["compare"] else [])]
+    return named
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line; `arguments` default to those of the process, and none at all means the main job."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or MAIN
+    warnings.filterwarnings("ignore", message=".*GPU.*MlpPolicy.*")
+    try:
+        config: dict[str, Any] = {}
+        if arguments[0] == "--config":
+            command, config = next(iter(json.loads(Path(arguments[1]).read_text()).items()))
+            arguments = [command, *arguments[2:]]
+        command = arguments[0]
+        if command in ("-h", "--help"):
+            print(overview())
+            return
+        if command not in COMMANDS:
+            raise ValueError(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+        named = names_in(arguments, config)
+        parser = command_parser(command, named)
+        parser.set_defaults({key: value for key, value in flat(config).items() if value is not None})
+        options = parser.parse_args(arguments[1:])
+        run(command, options.as_dict(), named)
+    except (ValueError, TypeError, FileNotFoundError, json.JSONDecodeError) as error:
+        if os.environ.get("FOVEAL_DEBUG"):
+            raise
+        raise SystemExit(f"train.py: error: {' '.join(str(error).split())}") from error
+
+
+def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options with dotted names."""
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values
+
+
+def overview() -> str:
+    """Return the help of the whole program."""
+    lines = [(__doc__ or "").splitlines()[0], "", "usage: python train.py [COMMAND] [options]", ""]
+    for name, function in COMMANDS.items():
+        lines.append(f"  {name:10} {parse_docstring(function.__doc__).short_description}")
+    lines += ["", "  --config runs/NAME/run.json   repeat a run; further options change it"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
