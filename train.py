@@ -36,7 +36,7 @@ from foveal_env.sources.base import Scenes
 from foveal_env.sources.pictures import read_picture
 from foveal_env.world import World, make_source, make_world
 
-MAIN = ["policy", "--out", "runs/main"]
+MAIN = ["policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main"]
 SAVE_EVERY = 30.0  # seconds between checkpoints
 PICTURE_EVERY = 50  # updates between scan-path images in TensorBoard
 
@@ -46,7 +46,7 @@ def policy_command(
     agents: dict[str, dict[str, Any]],
     *,
     agent: str = "grpo",
-    train_glimpses: int = 300_000,
+    train_glimpses: int = 700_000,
     controls: list[str] | None = None,
     scenes: int = 1800,
     resume: bool = False,
@@ -127,7 +127,7 @@ def compare_command(
     learners: list[str] | None = None,
     controls: list[str] | None = None,
     seeds: int = 3,
-    train_glimpses: int = 300_000,
+    train_glimpses: int = 700_000,
     scenes: int = 1800,
     split: str = "test",
     seed: int = 0,
@@ -508,7 +508,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
         named = names_in(arguments, config)
         parser = command_parser(command, named)
-        parser.set_defaults({key: value for key, value in flat(config).items() if value is not None})
+        parser.set_defaults(flat(config))
         options = parser.parse_args(arguments[1:])
         run(command, options.as_dict(), named)
     except (ValueError, TypeError, FileNotFoundError, json.JSONDecodeError) as error:

@@ -51,7 +51,6 @@ class Agent:
         """Put back what `save` saved."""
         raise TypeError(f"a {type(self).__name__} agent learns nothing: there is nothing to load")
 
-
     def header(self) -> dict[str, Any]:
         """Return what a saved policy says of itself, as JSON."""
         return {"agent": self.name, "options": self.options, "seed": self.seed, "seconds": self.seconds}
@@ -83,9 +82,7 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def rollout(
-    world: World, agent: Agent, scenes: Scenes, *, generator: torch.Generator, greedy: bool
-) -> Iterator[Step]:
+def rollout(world: World, agent: Agent, scenes: Scenes, *, generator: torch.Generator, greedy: bool) -> Iterator[Step]:
     """Yield the T steps of one episode in each scene."""
     episode = world.start(scenes)
     for _ in range(world.glimpses):

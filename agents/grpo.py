@@ -68,7 +68,10 @@ def log_density(gaze: Tensor, means: Tensor, log_weights: Tensor, deviation: flo
 
 
 def entropy_bound(means: Tensor, log_weights: Tensor, deviation: float) -> Tensor:
-    """Return a lower bound [B] of the entropy of each mixture, exact for one component (Huber et al. 2008, eq. 12)."""
+    """Return a lower bound [B] of the entropy of each mixture in nats (Huber et al. 2008, theorem 2).
+
+    Of a single Gaussian it is 1 - log 2 = 0.31 nats too low, whatever its deviation.
+    """
     squared = (means[:, :, None] - means[:, None]).square().sum(dim=-1) / (2 * deviation**2)
     overlap = (log_weights[:, None] - 0.5 * squared).logsumexp(dim=-1) - math.log(4 * math.pi * deviation**2)
     return -(log_weights.exp() * overlap).sum(dim=-1)

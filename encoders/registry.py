@@ -21,8 +21,7 @@ class Registry(dict[str, str]):
         path = name if ":" in name else self.get(name)
         if path is None:
             raise ValueError(
-                f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))}"
-                f" (or 'module:Class' for your own)"
+                f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))} (or 'module:Class' for your own)"
             )
         module, _, attribute = path.partition(":")
         try:

@@ -85,9 +85,7 @@ class FovealVectorEnv(VectorEnv):
         self._begin(chosen, options.get("scene"))
         return self._observations(), self._infos(chosen)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Look at `actions` [num_envs, 2]; ValueError for NaN, infinity or a wrong shape."""
         gaze = _gaze(actions, (self.num_envs, 2)).to(self.world.device)
         if self._episode is None:
@@ -179,12 +177,14 @@ class FovealVectorEnv(VectorEnv):
     def _infos(self, chosen: np.ndarray) -> dict[str, Any]:
         """Return the infos of the rows where `chosen` is true, in the form of Gymnasium's vector environments."""
         judgement = self._episode.judgement
-        infos = {
-            "prediction": judgement.prediction.cpu().numpy().copy(),
-            "probability": judgement.probability.double().cpu().numpy(),
-            "scene": self._episode.scenes.index.cpu().numpy().copy(),
+        columns = {
+            "prediction": judgement.prediction,
+            "probability": judgement.probability.double(),
+            "scene": self._episode.scenes.index,
         }
-        infos.update({f"_{key}": chosen.copy() for key in list(infos)})
+        infos: dict[str, Any] = {}
+        for key, column in columns.items():
+            infos[key], infos[f"_{key}"] = column.cpu().numpy() * chosen, chosen.copy()
         ended = self.world.ended(self._episode).cpu().numpy() & chosen
         if ended.any():
             infos["is_success"] = judgement.correct.cpu().numpy() & ended

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from foveal_env import checkpoint
-from foveal_env.perception import PRECISIONS, Perception
+from foveal_env.perception import Perception, arithmetic
 from foveal_env.retina import extract
 from foveal_env.sources.base import Scenes, Source
 
@@ -49,7 +49,7 @@ class Pretraining:
         near: share of the gazes that are near the target; None is 0.7 where the source knows the target, otherwise 0.
         spread: standard deviation of those around its centre, in sides of the target.
         through_time: back-propagate through the looks of a scene.
-        precision: "float32", or "bfloat16" for the encoder's arithmetic.
+        precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
         seed: of scenes and gazes.
     """
 
@@ -67,20 +67,18 @@ class Pretraining:
         near: float | None = None,
         spread: float = 0.4,
         through_time: bool = False,
-        precision: str = "bfloat16",
+        precision: str = "auto",
         seed: int = 0,
     ):
         near = (0.7 if source.knows_target else 0.0) if near is None else near
         if near and not source.knows_target:
             raise ValueError("this source does not know where the target is: near must be 0")
-        if precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
         perception.check_fits(source)
         self.perception, self.source = perception, source
         self.steps, self.batch, self.looks = steps, batch, looks
         self.learning_rate, self.warmup = learning_rate, warmup
         self.near, self.spread, self.through_time = near, spread, through_time
-        self.precision, self.seed = PRECISIONS[precision], seed
+        self.precision, self.seed = arithmetic(precision, next(perception.parameters()).device), seed
         matrices = [p for p in perception.parameters() if p.ndim > 1]
         others = [p for p in perception.parameters() if p.ndim <= 1]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]

@@ -51,7 +51,7 @@ class World:
         source: Source,
         perception: Perception,
         *,
-        glimpses: int = 6,
+        glimpses: int = 4,
         reward: str = "gain",
         first_look: str | None = "centre",
         clock: bool = False,
@@ -134,7 +134,7 @@ def make_world(
     canvas: int | None = None,
     source_options: dict[str, Any] | None = None,
     split: str = "train",
-    glimpses: int = 6,
+    glimpses: int = 4,
     reward: str = "gain",
     first_look: str | None = "centre",
     clock: bool = False,
@@ -155,7 +155,7 @@ def make_world(
         first_look: "centre" or None.
         clock: show the agent the share of the glimpses left.
         device: torch device of images, encoder and state.
-        precision: "float32" or "bfloat16", of the encoder's arithmetic.
+        precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
     """
     options = dict(locals())
     seen = load_frozen(perception, device=device, precision=precision)

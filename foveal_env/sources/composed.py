@@ -111,9 +111,7 @@ class Digits(Composed):
 
         images, labels = load_digits(return_X_y=True)
         small = torch.from_numpy(images).float().reshape(-1, 1, 8, 8) / 16
-        pictures = nn.functional.interpolate(
-            small, size=(self.SIDE, self.SIDE), mode="bicubic", align_corners=False
-        )
+        pictures = nn.functional.interpolate(small, size=(self.SIDE, self.SIDE), mode="bicubic", align_corners=False)
         pictures = (pictures[:, 0].clamp(0, 1) * 255).round().to(torch.uint8)
         order = shuffled(len(pictures))
         held_out = self.TEST + self.VALIDATION

@@ -1,0 +1,24 @@
+"""What is timed and compared: ``python -m benchmarks.NAME`` writes results/NAME.json and README's table."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from foveal_env.checkpoint import write_atomically, write_json
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+
+
+def publish(name: str, results: dict[str, Any], table: str) -> None:
+    """Write results/NAME.json, and put the table between README's markers of that name."""
+    write_json(RESULTS / f"{name}.json", results)
+    readme = ROOT / "README.md"
+    begin, end = f"<!-- benchmarks.{name} -->", f"<!-- end of benchmarks.{name} -->"
+    old = readme.read_text()
+    if begin not in old or end not in old:
+        raise ValueError(f"README.md has no place for this table: the lines {begin} and {end}")
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    new = pattern.sub(lambda _: f"{begin}\n\n{table}\n\n{end}", old)
+    write_atomically(readme, new.encode())
+    print(table)

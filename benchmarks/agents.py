@@ -1,0 +1,41 @@
+"""The comparison of agents on the shipped perception: GRPO, PPO and A2C at equal glimpses, beside every control."""
+
+import json
+import shutil
+
+import train
+from agents.report import gap_closed, table
+from benchmarks import ROOT, publish
+
+FOLDER = ROOT / "runs" / "benchmarks" / "agents"
+LEARNERS = ("grpo", "ppo", "a2c")
+CONTROLS = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
+SEEDS = 3
+
+
+def main() -> None:
+    """Run the comparison and publish it."""
+    arguments = ["compare", "--reward", "probability", "--precision", "auto", "--seeds", str(SEEDS)]
+    train.main([*arguments, "--learners", *LEARNERS, "--controls", *CONTROLS, "--out", str(FOLDER)])
+    results = json.loads((FOLDER / "results.json").read_text())
+    results["command"] = "python -m benchmarks.agents"
+    closed = {name: gap_closed(results["rows"], name) for name in LEARNERS}
+    results["gap_closed"] = {name: round(share, 3) for name, share in closed.items()}
+    pixels = results["sensor_pixels_per_glimpse"]
+    notes = [
+        f"Mean ± half width of the 95 % interval over {SEEDS} seeds, {results['scenes']} test scenes on a canvas of "
+        f"{results['canvas']} px, {pixels} sensor pixels a glimpse ({pixels / results['canvas'] ** 2:.1%} of the "
+        f"image), {results['rows'][-1]['train_glimpses']:,} glimpses of training for each learner, two CPU cores. At "
+        "the last glimpse "
+        + ", ".join(f"{name} closes {share:.0%}" for name, share in closed.items())
+        + " of the distance from `random` to `oracle`. `oracle` looks near the target because it knows where it is; "
+        "`greedy_oracle` knows the label as well: bounds, not competitors. `python -m benchmarks.agents` makes it "
+        "again.",
+        "![Accuracy against glimpses](docs/accuracy.png)",
+    ]
+    shutil.copy(FOLDER / "accuracy.png", ROOT / "docs" / "accuracy.png")
+    publish("agents", results, "\n\n".join([table(results), *notes]))
+
+
+if __name__ == "__main__":
+    main()

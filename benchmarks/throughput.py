@@ -1,0 +1,126 @@
+"""Speed of the environment: the native batch against singles, time outside the encoder, time to import.
+
+Ratios only: both sides of each are measured in turn in the same run.
+"""
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+import foveal_env
+from benchmarks import publish
+
+ID = next(iter(foveal_env.IDS))
+ROUNDS = 9
+
+
+def seconds_per_step(env: gym.vector.VectorEnv, actions: np.ndarray) -> float:
+    """Return the mean time of a step, resets included, over whole episodes."""
+    start = time.perf_counter()
+    for action in actions:
+        env.step(action)
+    return (time.perf_counter() - start) / len(actions)
+
+
+def random_actions(count: int, steps: int) -> np.ndarray:
+    """Return [steps, count, 2] uniform gazes."""
+    return np.random.default_rng(0).uniform(-1, 1, (steps, count, 2)).astype(np.float32)
+
+
+def native_over_sync(count: int) -> dict[str, float]:
+    """Return the steps per second of the native batch and of a SyncVectorEnv of singles, and their ratio."""
+    native = gym.make_vec(ID, num_envs=count)
+    singles = gym.make_vec(ID, num_envs=count, vectorization_mode="sync")
+    times: dict[str, list[float]] = {"native": [], "sync": []}
+    for env in (native, singles):
+        env.reset(seed=0)
+        seconds_per_step(env, random_actions(count, 6))
+    for _ in range(ROUNDS):
+        times["native"].append(seconds_per_step(native, random_actions(count, 12)))
+        times["sync"].append(seconds_per_step(singles, random_actions(count, 6)))
+    ratios = [slow / fast for fast, slow in zip(times["native"], times["sync"], strict=True)]
+    return {
+        "native_steps_per_second": count / statistics.median(times["native"]),
+        "sync_steps_per_second": count / statistics.median(times["sync"]),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
+
+
+def outside_encoder_share(count: int) -> list[float]:
+    """Return for each round the share of a step, resets included, that is not the encoder's forward pass."""
+    env = gym.make_vec(ID, num_envs=count)
+    encoder, inside = env.world.perception.encoder, 0.0
+    forward = encoder.step
+
+    def timed(*arguments: torch.Tensor) -> torch.Tensor:
+        nonlocal inside
+        start = time.perf_counter()
+        result = forward(*arguments)
+        inside += time.perf_counter() - start
+        return result
+
+    encoder.step = timed
+    try:
+        env.reset(seed=0)
+        actions = random_actions(count, 3 * env.world.glimpses)
+        seconds_per_step(env, actions)
+        shares = []
+        for _ in range(ROUNDS):
+            inside = 0.0
+            shares.append(1 - inside / (seconds_per_step(env, actions) * len(actions)))
+        return shares
+    finally:
+        del encoder.step
+
+
+def import_seconds() -> list[float]:
+    """Return how long the import of foveal_env takes after gymnasium's, in fresh processes."""
+    code = "import time, gymnasium; t = time.perf_counter(); import foveal_env; print(time.perf_counter() - t)"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(7)]
+    return [float(run.stdout) for run in runs]
+
+
+def main() -> None:
+    """Measure everything and publish it."""
+    ratio, shares, imports = native_over_sync(64), outside_encoder_share(256), import_seconds()
+    results = {
+        "command": "python -m benchmarks.throughput",
+        "native_over_sync_64": round(ratio["ratio"], 1),
+        "native_over_sync_64_range": [round(ratio["ratio_min"], 1), round(ratio["ratio_max"], 1)],
+        "native_steps_per_second_64": round(ratio["native_steps_per_second"]),
+        "sync_steps_per_second_64": round(ratio["sync_steps_per_second"]),
+        "outside_encoder_share_256": round(statistics.median(shares), 3),
+        "outside_encoder_share_256_range": [round(min(shares), 3), round(max(shares), 3)],
+        "import_seconds": round(statistics.median(imports), 3),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    low, high = results["native_over_sync_64_range"]
+    least, most = results["outside_encoder_share_256_range"]
+    table = "\n".join(
+        [
+            f"| speed, {results['threads']} CPU threads (median of {ROUNDS} rounds) | measured | wanted |",
+            "|---|---|---|",
+            f"| native batch of 64 over `SyncVectorEnv` of 64 singles, steps/s | {results['native_over_sync_64']} x"
+            f" ({low} to {high}) | at least 10 x |",
+            f"| steps/s at 64, native and `SyncVectorEnv` | {results['native_steps_per_second_64']:,} and"
+            f" {results['sync_steps_per_second_64']:,} | |",
+            f"| share of a step outside the encoder at 256, resets included |"
+            f" {results['outside_encoder_share_256']:.1%} ({least:.1%} to {most:.1%}) | at most 15 % |",
+            f"| `import foveal_env` after gymnasium | {results['import_seconds']:.3f} s | under 0.3 s |",
+        ]
+    )
+    publish("throughput", results, table)
+
+
+if __name__ == "__main__":
+    main()

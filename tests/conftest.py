@@ -1,0 +1,59 @@
+"""Shared fixtures: a small world that is quick to step, and the toy world whose best gaze is known."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import pytest
+import torch
+
+from encoders.base import Layout
+from foveal_env.perception import Perception
+from foveal_env.tasks import Judgement
+from foveal_env.world import World, make_source, make_world
+
+matplotlib.use("agg")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_perception(tmp_path_factory):
+    """The path of a small untrained perception for 40 px scenes."""
+    options = {"canvas": 40, "clutter": 2}
+    perception = Perception.build(make_source("digits", "train", **options), patch=8, zooms=2, width=24, depth=1)
+    perception.spec |= {"source": "digits", "source_options": options}
+    path = tmp_path_factory.mktemp("perception") / "small.safetensors"
+    perception.save(path)
+    return str(path)
+
+
+@pytest.fixture
+def small_world(small_perception):
+    return make_world(perception=small_perception, glimpses=3)
+
+
+class ToyPerception(torch.nn.Module):
+    """Sees where the target is and where it looked last; its loss is the squared distance of the two."""
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = torch.nn.Parameter(torch.zeros(()), requires_grad=False)
+        self.encoder = SimpleNamespace(layout=Layout(patch=2, zooms=1, zoom_range=(2, 2)), state_shape=(2, 2))
+        self.spec = {"task": "toy", "source": "digits"}
+
+    def check_fits(self, source):
+        pass
+
+    def initial(self, scenes):
+        return torch.stack([scenes.box[:, :2], torch.zeros(len(scenes), 2)], dim=1)
+
+    def step(self, state, glimpse):
+        return torch.stack([state[:, 0], glimpse.where[:, 0, :2]], dim=1)
+
+    def judge(self, state, scenes):
+        loss = (state[:, 1] - scenes.box[:, :2]).square().sum(dim=1)
+        return Judgement(loss, (-loss).exp(), loss < 0.05, torch.zeros(len(loss), dtype=torch.int64))
+
+
+@pytest.fixture
+def toy_world():
+    return World(make_source("digits", "train", canvas=60, clutter=0), ToyPerception(), glimpses=2)

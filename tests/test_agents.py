@@ -1,0 +1,235 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_checker import check_env
+
+from agents import AGENTS
+from agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
+from agents.grpo import MixturePolicy, discounted_returns, entropy_bound, group_advantages, log_density, sample
+from agents.sb3 import Sb3VecEnv
+
+SCRIPTED = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
+QUICK = {
+    "grpo": {"scenes": 8, "group": 4, "minibatch": 64, "width": 32},
+    "ppo": {"num_envs": 16, "episodes": 2, "batch_size": 32},
+    "a2c": {"num_envs": 8},
+    "sb3": {"algorithm": "SAC", "num_envs": 4, "options": {"learning_starts": 10}},
+}
+
+
+def quick(name, world, seed=0):
+    return make_agent(name, world, seed=seed, **QUICK.get(name, {}))
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_contract_of_an_agent(name, small_world, tmp_path):
+    agent = quick(name, small_world)
+    evaluation = evaluate(small_world, agent, scenes=5)
+    assert evaluation.gazes.shape == (5, 4, 2)
+    assert evaluation.gazes.abs().max() <= 1
+    assert len(evaluation.accuracy) == len(evaluation.mean_loss) == 4
+    logs = list(agent.train(60))
+    assert bool(logs) == agent.learns == (name not in SCRIPTED)
+    if not agent.learns:
+        with pytest.raises(TypeError, match="learns nothing"):
+            agent.save(tmp_path / "p.safetensors")
+        return
+    assert logs[-1]["glimpses"] >= 60
+    assert all(np.isfinite(value) for entry in logs for value in entry.values())
+    agent.save(tmp_path / "p.safetensors")
+    again = load_agent(tmp_path / "p.safetensors", small_world)
+    assert again.name == name
+    assert torch.equal(evaluate(small_world, again, scenes=5).gazes, evaluate(small_world, agent, scenes=5).gazes)
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo", "a2c"])
+def test_stopped_and_resumed_is_never_stopped(name, small_world, tmp_path):
+    whole, first = quick(name, small_world, seed=2), quick(name, small_world, seed=2)
+    reports = list(whole.train(400))
+    assert len(reports) > 2
+    for _, report in zip(range(2), first.train(400), strict=False):
+        assert report == reports[_]
+    first.save(tmp_path / "p.safetensors")
+    second = load_agent(tmp_path / "p.safetensors", small_world)
+    list(second.train(400))
+    results = [evaluate(small_world, agent, scenes=20).gazes for agent in (whole, second, first)]
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_training_leaves_the_global_generators_alone(small_world):
+    torch.manual_seed(0)
+    np.random.seed(0)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    for name in ("grpo", "ppo"):
+        list(quick(name, small_world).train(60))
+    assert (torch.rand(1), np.random.rand()) == expected
+
+
+def test_seeds_differ(small_world):
+    for name in ("grpo", "ppo"):
+        runs = [list(quick(name, small_world, seed=seed).train(60))[-1] for seed in (0, 0, 1)]
+        assert runs[0] == runs[1]
+        assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+def test_the_known_best_gaze_of_a_toy_world_is_found(name, toy_world):
+    options = {"scenes": 32, "group": 8, "last_deviation": 0.05} if name == "grpo" else {"num_envs": 256}
+    agent = make_agent(name, toy_world, **options)
+    before = evaluate(toy_world, agent, scenes=200).mean_loss[-1]
+    list(agent.train(60_000))
+    after = evaluate(toy_world, agent, scenes=200).mean_loss[-1]
+    assert before > 0.2
+    assert after < 0.02
+
+
+def test_returns_and_group_advantages():
+    rewards = torch.tensor([[1.0, 2.0, 4.0]])
+    assert discounted_returns(rewards, 0.5).tolist() == [[3.0, 4.0, 4.0]]
+    returns = torch.rand(5, 6, 3, generator=torch.Generator().manual_seed(0))
+    advantages = group_advantages(returns)
+    assert torch.allclose(advantages.sum(dim=1), torch.zeros(5, 3), atol=1e-5)
+    assert torch.allclose(advantages.std(dim=1, correction=0), torch.ones(5, 3), atol=1e-2)
+    assert torch.equal(group_advantages(torch.ones(2, 4, 3)), torch.zeros(2, 4, 3))
+    moved = returns.clone()
+    moved[0] += 100  # another scene's level does not matter
+    assert torch.allclose(group_advantages(moved), advantages, atol=1e-3)
+
+
+def test_the_mixture_is_a_density_and_is_sampled_from():
+    means = torch.tensor([[[-0.5, 0.0], [0.5, 0.2]]])
+    log_weights = torch.tensor([[0.3, 0.7]]).log()
+    line = torch.linspace(-2, 2, 201)
+    grid = torch.cartesian_prod(line, line)
+    count = len(grid)
+    mixture = means.expand(count, 2, 2), log_weights.expand(count, 2)
+    density = log_density(grid, *mixture, 0.2).exp()
+    assert (density.sum() * 0.02**2).item() == pytest.approx(1, abs=1e-3)
+    draws = sample(means.expand(20000, 2, 2), log_weights.expand(20000, 2), 0.2, torch.Generator().manual_seed(0))
+    assert draws.mean(dim=0).tolist() == pytest.approx([0.2, 0.14], abs=0.02)
+    entropy = -(density * density.log() * 0.02**2).nansum().item()
+    assert entropy_bound(means, log_weights, 0.2).item() <= entropy + 1e-3
+    alone = entropy_bound(means[:, :1], torch.zeros(1, 1), 0.2).item()
+    exact = np.log(2 * np.pi * np.e * 0.04)  # of one Gaussian in the plane
+    assert alone == pytest.approx(exact - 1 + np.log(2), abs=1e-5)
+
+
+def test_a_new_policy_spreads_its_components():
+    means, log_weights = MixturePolicy((2, 3), mixtures=4, width=8)(torch.zeros(1, 2, 3))
+    assert torch.cdist(means[0], means[0]).fill_diagonal_(9).min() > 0.3
+    assert torch.allclose(log_weights.exp(), torch.full((1, 4), 0.25), atol=0.02)
+
+
+def test_kl_and_entropy_change_what_is_learned(small_world):
+    plain = list(make_agent("grpo", small_world, **QUICK["grpo"]).train(400))
+    held = make_agent("grpo", small_world, kl_weight=50.0, **QUICK["grpo"])
+    reports = list(held.train(400))
+    assert 0 <= reports[-1]["kl_reference"] < 0.1
+    assert "kl_reference" not in plain[-1]
+    wide = list(make_agent("grpo", small_world, entropy_weight=5.0, **QUICK["grpo"]).train(400))
+    assert wide[-1]["entropy"] > plain[-1]["entropy"]
+    with pytest.raises(ValueError, match="at least 2 traces"):
+        make_agent("grpo", small_world, group=1)
+
+
+@pytest.mark.parametrize("glimpses", [1, 2, 5, 6, 8, 16])
+def test_the_raster_covers_the_image(small_world, glimpses):
+    path = make_agent("raster", small_world).path(glimpses)
+    assert path.shape == (glimpses, 2)
+    points = torch.cartesian_prod(torch.linspace(-1, 1, 41), torch.linspace(-1, 1, 41))
+    nearest = torch.cdist(points, path, p=float("inf")).amin(dim=1).max().item()
+    assert nearest <= 2.2 / glimpses**0.5
+    assert torch.equal(path, path[path[:, 1].argsort(stable=True)])  # row by row
+
+
+def test_the_spiral_begins_in_the_middle_and_grows(small_world):
+    radius = make_agent("spiral", small_world).path(8).norm(dim=1)
+    assert radius[0] < 0.3
+    assert (radius.diff() > 0).all()
+    assert radius[-1] < 1
+
+
+def test_oracles_know_what_they_may(small_world):
+    near = evaluate(small_world, make_agent("oracle", small_world, spread=0.0), scenes=20)
+    boxes = small_world.scenes(torch.arange(20)).box
+    assert torch.allclose(near.gazes[:, 2], boxes[:, :2])
+    greedy = make_agent("greedy_oracle", small_world, grid=3)
+    scenes = small_world.scenes(torch.arange(20))
+    step = next(iter(rollout(small_world, greedy, scenes, generator=torch.Generator(), greedy=True)))
+    for gaze in torch.rand(5, 2) * 0 + greedy.candidates[:5]:
+        other, _ = small_world.look(step.before, gaze.expand(20, 2))
+        assert (step.after.judgement.loss <= other.judgement.loss + 1e-5).all()
+
+
+def test_a_collapsed_policy_is_called_so():
+    varied = torch.rand(100, 4, 2) * 2 - 1
+    assert collapse(varied) is None
+    assert "same spots" in collapse(varied[:1].expand(100, 4, 2))
+    assert "corner" in collapse(torch.full((100, 4, 2), 5.0))
+    assert gaze_statistics(torch.full((3, 2, 2), -2.0)) == {"gaze_spread": 0.0, "corner_rate": 1.0}
+
+
+def test_stable_baselines_sees_the_right_terminal_observation(small_perception):
+    options = {"perception": small_perception, "glimpses": 2}
+    vector = Sb3VecEnv(gym.make_vec("foveal_env/Classify-v0", num_envs=3, **options))
+    vector.seed(4)
+    vector.reset()
+    singles = [gym.make("foveal_env/Classify-v0", **options) for _ in range(3)]
+    for row, single in enumerate(singles):
+        single.reset(seed=4 + row)
+    actions = np.random.default_rng(0).uniform(-1, 1, (2, 3, 2))
+    for action in actions:
+        observations, rewards, ended, infos = vector.step(action)
+        expected = [single.step(action[row]) for row, single in enumerate(singles)]
+    assert ended.all()
+    for row, (observation, reward, _, _, info) in enumerate(expected):
+        assert np.allclose(infos[row]["terminal_observation"], observation, atol=1e-5)
+        assert np.allclose(observations[row], singles[row].reset()[0], atol=1e-5)
+        assert rewards[row] == pytest.approx(reward, abs=1e-5)
+        assert infos[row]["is_success"] == info["is_success"]
+        assert infos[row]["TimeLimit.truncated"] is False
+    with pytest.raises(ValueError, match="SameStep"):
+        Sb3VecEnv(gym.make_vec("foveal_env/Classify-v0", num_envs=1, autoreset_mode="NextStep", **options))
+    with pytest.raises(TypeError, match="share all attributes"):
+        vector.set_attr("world", None)
+
+
+def test_stable_baselines_takes_the_single_environment_as_it_is(small_perception):
+    env = gym.make("foveal_env/Classify-v0", perception=small_perception, glimpses=2)
+    with pytest.warns(UserWarning, match="unconventional shape"):  # (N, D); MlpPolicy flattens it
+        check_env(env.unwrapped)
+    PPO("MlpPolicy", env, n_steps=8, batch_size=8, device="cpu").learn(16)
+    many = Sb3VecEnv(gym.make_vec("foveal_env/Classify-v0", num_envs=4, perception=small_perception))
+    PPO("MlpPolicy", many, n_steps=8, batch_size=8, device="cpu").learn(32)
+
+
+def test_unknown_agents_and_damaged_policies(small_world, tmp_path):
+    with pytest.raises(ValueError, match="unknown agent 'nope'; known: a2c, centre"):
+        make_agent("nope", small_world)
+    with pytest.raises(TypeError, match="grup"):
+        make_agent("grpo", small_world, grup=3)
+    with pytest.raises(ValueError, match="unknown algorithm 'DQN'; known: A2C"):
+        make_agent("sb3", small_world, algorithm="DQN")
+    path = tmp_path / "p.safetensors"
+    quick("grpo", small_world).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="truncated"):
+        load_agent(path, small_world)
+    blind = type("Blind", (type(small_world.source),), {"knows_target": False})("train", canvas=40)
+    small_world.source = blind
+    with pytest.raises(ValueError, match="needs a source that knows"):
+        make_agent("oracle", small_world)
+
+
+def test_an_off_policy_algorithm_says_that_it_cannot_go_on(small_world, tmp_path):
+    agent = quick("sb3", small_world)
+    list(agent.train(24))
+    agent.save(tmp_path / "p.safetensors")
+    again = load_agent(tmp_path / "p.safetensors", small_world)
+    with pytest.raises(ValueError, match="replay buffer"):
+        next(again.train(100))

@@ -1,0 +1,99 @@
+"""The contract of an encoder, run on every one of the registry."""
+
+import pytest
+import torch
+
+from encoders import ENCODERS
+from encoders.base import Glimpse
+
+SMALL = {"patch": 8, "zooms": 2, "width": 24}
+
+
+@pytest.fixture(params=sorted(ENCODERS))
+def encoder(request):
+    torch.manual_seed(0)
+    return ENCODERS.make(request.param, **SMALL).eval()
+
+
+def glimpses(encoder, batch, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    layout = encoder.layout
+    shape = (batch, layout.patches, encoder.channels, layout.patch, layout.patch)
+    return Glimpse(torch.rand(shape, generator=generator), torch.rand(batch, layout.patches, 3, generator=generator))
+
+
+def test_shapes(encoder):
+    state = encoder.step(encoder.initial(5), glimpses(encoder, 5))
+    assert state.shape == (5, *encoder.state_shape)
+    assert encoder.initial(5).shape == state.shape
+
+
+def test_rows_do_not_see_each_other(encoder):
+    seen = glimpses(encoder, 4)
+    after = encoder.step(encoder.initial(4), seen)
+    changed = Glimpse(seen.patches.clone(), seen.where)
+    changed.patches[1:] = 0
+    assert torch.allclose(encoder.step(encoder.initial(4), changed)[0], after[0], atol=1e-5)
+    assert not torch.allclose(encoder.step(encoder.initial(4), changed)[1], after[1], atol=1e-3)
+
+
+def test_position_matters(encoder):
+    seen = glimpses(encoder, 2)
+    moved = Glimpse(seen.patches, seen.where + 0.5)
+    start = encoder.initial(2)
+    assert not torch.allclose(encoder.step(start, seen), encoder.step(start, moved), atol=1e-4)
+
+
+def test_the_order_of_glimpses_matters(encoder):
+    first, second = glimpses(encoder, 2, seed=1), glimpses(encoder, 2, seed=2)
+    forth = encoder.step(encoder.step(encoder.initial(2), first), second)
+    back = encoder.step(encoder.step(encoder.initial(2), second), first)
+    assert not torch.allclose(forth, back, atol=1e-4)
+
+
+def test_a_gradient_crosses_steps_unless_the_state_is_detached(encoder):
+    first = glimpses(encoder, 2, seed=1)
+    first.patches.requires_grad_()
+    state = encoder.step(encoder.initial(2), first)
+    encoder.step(state, glimpses(encoder, 2, seed=2))[:, 0].sum().backward()
+    assert first.patches.grad.abs().max() > 0
+    first.patches.grad = None
+    encoder.step(state.detach(), glimpses(encoder, 2, seed=2))[:, 0].sum().backward()
+    assert first.patches.grad is None
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_a_prompt_steers_every_step(name):
+    torch.manual_seed(0)
+    encoder = ENCODERS.make(name, prompt_size=3, **SMALL).eval()
+    states = []
+    for prompt in torch.eye(3)[:2]:
+        state = encoder.initial(1, prompt[None])
+        for step in range(3):
+            state = encoder.step(state, glimpses(encoder, 1, seed=step))
+        states.append(state)
+    assert states[0].shape == (1, *encoder.state_shape)
+    assert not torch.allclose(states[0][:, 0], states[1][:, 0], atol=1e-4)
+    for wrong in (None, torch.zeros(1, 2), torch.zeros(2, 3)):
+        with pytest.raises(ValueError, match="prompt"):
+            encoder.initial(1, wrong)
+
+
+def test_a_prompt_that_is_not_wanted_is_refused(encoder):
+    with pytest.raises(ValueError, match="takes no prompt"):
+        encoder.initial(1, torch.zeros(1, 3))
+    assert encoder.initial(1, torch.zeros(1, 0)).shape == (1, *encoder.state_shape)
+
+
+def test_unknown_names_and_options():
+    with pytest.raises(ValueError, match=r"unknown encoder 'nope'; known: gru, multizoom"):
+        ENCODERS.make("nope")
+    with pytest.raises(ValueError, match="cannot be imported"):
+        ENCODERS.make("no.such.module:Thing")
+    with pytest.raises(ValueError, match="cannot be imported"):
+        ENCODERS.make("encoders.gru:Missing")
+    with pytest.raises(TypeError, match="depht"):
+        ENCODERS.make("multizoom", depht=3)
+    with pytest.raises(ValueError, match="multiple of heads"):
+        ENCODERS.make("multizoom", width=20, heads=3)
+    assert ENCODERS.make("encoders.gru:Gru", width=16).state_shape == (1, 16)

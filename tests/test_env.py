@@ -1,0 +1,207 @@
+import json
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import foveal_env
+
+ID = "foveal_env/Classify-v0"
+
+
+@pytest.fixture
+def options(small_perception):
+    return {"perception": small_perception, "glimpses": 3}
+
+
+def random_actions(count, steps, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (steps, count, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("id", sorted(foveal_env.IDS))
+@pytest.mark.parametrize("extra", [{}, {"first_look": None, "reward": "correct", "clock": True}])
+def test_gymnasiums_own_check(id, extra):
+    with warnings.catch_warnings():
+        # only where there is no screen: the check tries every render mode
+        warnings.filterwarnings("ignore", message="render_mode='human' has no screen")
+        check_env(gym.make(id, **extra).unwrapped)
+
+
+def test_spaces_and_infos(options):
+    env = gym.make(ID, **options)
+    observation, info = env.reset(seed=0)
+    assert env.observation_space.shape == (8, 24)
+    assert env.action_space == gym.spaces.Box(-1, 1, (2,), np.float32)
+    assert observation in env.observation_space
+    assert set(info) == {"prediction", "probability", "scene"}
+    for step in range(3):
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert observation in env.observation_space
+        assert isinstance(reward, float)
+        assert (terminated, truncated) == (step == 2, False)
+        assert ("is_success" in info) == terminated
+    assert isinstance(info["is_success"], bool)
+    with pytest.raises(ResetNeeded):
+        env.unwrapped.step(np.zeros(2))
+
+
+def test_the_module_prefix_and_the_spec(options):
+    env = gym.make(f"foveal_env:{ID}", **options)
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert np.array_equal(env.reset(seed=5)[0], again.reset(seed=5)[0])
+    assert env.spec.max_episode_steps is None
+    vector = gym.make_vec(ID, num_envs=2, **options)
+    assert json.loads(vector.spec.to_json())["kwargs"]["glimpses"] == 3
+
+
+def test_the_same_seed_is_the_same_run(options):
+    runs = []
+    for _ in range(2):
+        env = gym.make(ID, **options)
+        seen = [env.reset(seed=7)[0]]
+        for _ in range(2):
+            seen += [env.step(action[0])[0] for action in random_actions(1, 3)]
+            seen.append(env.reset()[0])
+        runs.append(np.stack(seen))
+    assert np.array_equal(*runs)
+    assert not np.array_equal(env.reset(seed=7)[0], env.reset(seed=8)[0])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_the_native_batch_is_a_vector_of_singles(options, mode):
+    """Observations, rewards, ends and infos, over several episodes, in every autoreset mode."""
+    native = gym.make_vec(ID, num_envs=3, autoreset_mode=mode.value, **options)
+    slow = SyncVectorEnv([lambda: gym.make(ID, **options)] * 3, autoreset_mode=mode)
+    assert native.metadata["autoreset_mode"] == mode
+    assert native.observation_space == slow.observation_space
+    assert native.action_space == slow.action_space
+    compare(native.reset(seed=3), slow.reset(seed=3))
+    for step, actions in enumerate(random_actions(3, 9)):
+        results = native.step(actions), slow.step(actions)
+        compare(*results)
+        if mode == AutoresetMode.DISABLED and results[0][2].any():
+            mask = results[0][2]
+            compare(*[env.reset(options={"reset_mask": mask.copy()}) for env in (native, slow)])
+        if step == 4 and mode == AutoresetMode.DISABLED:  # get the rows out of step
+            mask = np.array([True, False, False])
+            compare(*[env.reset(options={"reset_mask": mask.copy()}) for env in (native, slow)])
+
+
+def compare(mine, theirs):
+    for left, right in zip(mine, theirs, strict=True):
+        if isinstance(left, dict):
+            assert set(left) == set(right)
+            for key in left:
+                same(left[key], right[key])
+        else:
+            assert left.dtype == right.dtype
+            same(left, right)
+
+
+def same(left, right):
+    if isinstance(left, dict):
+        compare([left], [right])
+    elif left.dtype == object:
+        for a, b in zip(left, right, strict=True):
+            assert (a is None) == (b is None)
+            assert a is None or np.allclose(a, b, atol=1e-5)
+    else:
+        assert np.allclose(left, right, atol=1e-5)
+
+
+def test_rows_do_not_depend_on_their_number(options):
+    many, few = (gym.make_vec(ID, num_envs=count, **options) for count in (5, 2))
+    actions = random_actions(5, 7)
+    assert np.allclose(many.reset(seed=1)[0][:2], few.reset(seed=1)[0], atol=1e-5)
+    for action in actions:
+        left, right = many.step(action), few.step(action[:2])
+        assert np.allclose(left[0][:2], right[0], atol=1e-5)
+        assert np.allclose(left[1][:2], right[1], atol=1e-5)
+
+
+def test_observations_are_fresh_arrays(options):
+    env = gym.make_vec(ID, num_envs=2, **options)
+    first, _ = env.reset(seed=0)
+    kept = first.copy()
+    second = env.step(np.zeros((2, 2)))[0]
+    assert not np.shares_memory(first, second)
+    second[:] = 0
+    assert np.array_equal(first, kept)
+    assert env.step(np.zeros((2, 2)))[0].any()
+
+
+def test_a_scene_can_be_asked_for_by_its_index(options):
+    env = gym.make(ID, split="test", **options)
+    shown = [env.reset(seed=seed, options={"scene": 12}) for seed in (1, 2)]
+    assert np.array_equal(shown[0][0], shown[1][0])
+    assert shown[0][1]["scene"] == 12
+    vector = gym.make_vec(ID, num_envs=2, split="test", **options)
+    observations, infos = vector.reset(options={"scene": np.array([12, 13])})
+    assert infos["scene"].tolist() == [12, 13]
+    assert np.allclose(observations[0], shown[0][0], atol=1e-5)
+    with pytest.raises(ValueError, match="index of at least 0"):
+        env.reset(options={"scene": -1})
+
+
+@pytest.mark.parametrize("bad", [[np.nan, 0], [0, np.inf], [0, 0, 0], 0.5, [[0, 0]]])
+def test_bad_actions_are_named(options, bad):
+    env = gym.make(ID, disable_env_checker=True, **options).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="an action (has shape|must be finite)"):
+        env.step(np.asarray(bad))
+    vector = gym.make_vec(ID, num_envs=2, **options)
+    vector.reset(seed=0)
+    with pytest.raises(ValueError, match="an action"):
+        vector.step(np.asarray([bad, bad]))
+    assert env.step(np.zeros(2))[1] is not None  # nothing was lost
+
+
+def test_bad_arguments_are_named(options):
+    with pytest.raises(gym.error.NameNotFound):
+        gym.make("foveal_env/Clasify-v0")
+    with pytest.raises(TypeError, match="glimpsess"):
+        gym.make(ID, glimpsess=3)
+    with pytest.raises(ValueError, match="unknown reward"):
+        gym.make(ID, **{**options, "reward": "nope"})
+    with pytest.raises(ValueError, match="num_envs must be at least 1"):
+        gym.make_vec(ID, num_envs=0, **options)
+    with pytest.raises(ValueError, match="unknown render_mode 'ansi'"):
+        foveal_env.FovealEnv(render_mode="ansi", **options)
+    with pytest.raises(ValueError, match="is not a valid AutoresetMode"):
+        gym.make_vec(ID, autoreset_mode="never", **options)
+    vector = gym.make_vec(ID, num_envs=2, **options)
+    with pytest.raises(ResetNeeded):
+        vector.step(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="reset_mask must be 2 booleans"):
+        vector.reset(options={"reset_mask": np.array([False, False])})
+    with pytest.raises(ValueError, match="3 seeds for 2"):
+        vector.reset(seed=[1, 2, 3])
+
+
+def test_rendering(options):
+    env = gym.make(ID, render_mode="rgb_array", **options)
+    env.reset(seed=0)
+    first = env.render()
+    env.step(np.array([0.8, 0.8]))
+    second = env.render()
+    assert first.shape == second.shape == (480, 480, 3)
+    assert first.dtype == np.uint8
+    assert not np.array_equal(first, second)
+    place = second[int(1.8 / 2 * 480) - 7, int(1.8 / 2 * 480)]
+    assert place.tolist() == [255, 80, 80]  # the mark of the last gaze
+    vector = gym.make_vec(ID, num_envs=2, render_mode="rgb_array", **options)
+    vector.reset(seed=0)
+    assert [picture.shape for picture in vector.render()] == [(480, 480, 3)] * 2
+
+
+def test_drawing_keeps_the_aspect_ratio():
+    from encoders.base import Layout
+
+    picture = foveal_env.draw(np.zeros((3, 50, 200), np.uint8), np.full((3, 2), np.nan), Layout())
+    assert picture.shape == (120, 480, 3)
+    assert not picture.any()

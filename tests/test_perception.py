@@ -1,0 +1,157 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from foveal_env import checkpoint
+from foveal_env.perception import Perception, load_frozen, shipped
+from foveal_env.pretraining import Pretraining, random_gaze
+from foveal_env.world import make_source
+
+TINY = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
+
+
+def pretraining(**options):
+    source = make_source("digits", "train", canvas=32, clutter=1)
+    perception = Perception.build(source, seed=3, **TINY)
+    chosen = {"steps": 6, "batch": 8, "looks": 2, "precision": "float32", "learning_rate": 1e-2, **options}
+    return Pretraining(perception, source, **chosen)
+
+
+def weights(job):
+    return torch.cat([parameter.flatten() for parameter in job.perception.parameters()])
+
+
+def test_save_and_load_give_the_same_perception(tmp_path):
+    source = make_source("digits", "train", canvas=32)
+    for encoder in ("multizoom", "gru"):
+        options = {k: v for k, v in TINY.items() if encoder == "multizoom" or k != "depth"}
+        perception = Perception.build(source, encoder=encoder, **options)
+        perception.save(tmp_path / "p.safetensors")
+        again = Perception.load(tmp_path / "p.safetensors")
+        assert again.spec == json.loads(json.dumps(perception.spec))
+        for name, tensor in perception.state_dict().items():
+            assert torch.equal(tensor, again.state_dict()[name])
+
+
+def test_bad_checkpoints_are_refused(tmp_path):
+    path = tmp_path / "p.safetensors"
+    perception = Perception.build(make_source("digits", "train", canvas=32), **TINY)
+    perception.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"p.safetensors is truncated or not a safetensors file"):
+        Perception.load(path)
+    path.write_bytes(b"PK not safetensors at all")
+    with pytest.raises(ValueError, match="truncated or not a safetensors file"):
+        Perception.load(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="not a perception checkpoint but a safetensors file of another origin"):
+        Perception.load(path)
+    checkpoint.save(path, "policy", {}, {})
+    with pytest.raises(ValueError, match="not a perception checkpoint but policy"):
+        Perception.load(path)
+    save_file({"a": torch.zeros(1)}, path, {"kind": "perception", "version": "99", "header": "{}"})
+    with pytest.raises(ValueError, match="format version 99, this release reads 1"):
+        Perception.load(path)
+    checkpoint.save(path, "perception", {"a": torch.zeros(1)}, perception.spec)
+    with pytest.raises(ValueError, match="do not fit"):
+        Perception.load(path)
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        Perception.load(tmp_path / "missing.safetensors")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "p.safetensors"
+    checkpoint.save(path, "policy", {"a": torch.ones(1)}, {})
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save(path, "policy", {"a": torch.zeros(1)}, {})
+    assert checkpoint.load(path, "policy")[0]["a"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+def test_pretraining_learns():
+    job = pretraining(steps=60, batch=32, near=1.0, spread=0.0)
+    losses = [job.update()["loss"].mean().item() for _ in range(60)]
+    assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
+
+
+def test_pretraining_stopped_and_resumed_is_pretraining_never_stopped(tmp_path):
+    whole = pretraining()
+    for _ in range(6):
+        whole.update()
+    first = pretraining()
+    for _ in range(3):
+        first.update()
+    first.save(tmp_path / "t.safetensors")
+    second = pretraining()
+    second.load(tmp_path / "t.safetensors")
+    for _ in range(3):
+        second.update()
+    assert torch.equal(weights(whole), weights(second))
+    assert not torch.equal(weights(whole), weights(first))
+
+
+def test_resuming_another_perception_is_refused(tmp_path):
+    pretraining().save(tmp_path / "t.safetensors")
+    source = make_source("digits", "train", canvas=32, clutter=1)
+    other = Pretraining(Perception.build(source, **{**TINY, "width": 24}), source)
+    with pytest.raises(ValueError, match="belongs to another perception"):
+        other.load(tmp_path / "t.safetensors")
+
+
+def test_no_gradient_crosses_looks_unless_asked():
+    """With one look the two are equal; with more, the gradients differ."""
+    for looks, equal in ((1, True), (3, False)):
+        jobs = [pretraining(looks=looks, through_time=flag) for flag in (False, True)]
+        for job in jobs:
+            job.update()
+        assert torch.equal(weights(jobs[0]), weights(jobs[1])) == equal
+
+
+def test_random_gaze_follows_its_law():
+    scenes = make_source("digits", "train", canvas=100).scenes(torch.arange(4000))
+    generator = torch.Generator().manual_seed(0)
+    uniform = random_gaze(scenes, generator, near=0, spread=0.4)
+    assert uniform.abs().max() <= 1
+    assert uniform.std(dim=0).tolist() == pytest.approx([3**-0.5] * 2, rel=0.03)
+    close = random_gaze(scenes, generator, near=1, spread=0.2)
+    inside = scenes.box[:, :2].abs().amax(dim=1) < 0.4  # not clipped
+    assert (close - scenes.box[:, :2])[inside].std().item() == pytest.approx(0.2 * 0.56, rel=0.05)
+    mixed = random_gaze(scenes, generator, near=0.5, spread=0.0)
+    assert (mixed == scenes.box[:, :2]).all(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_near_needs_a_target():
+    source = make_source("digits", "train", canvas=32)
+    blind = type("Blind", (type(source),), {"knows_target": False})("train", canvas=32)
+    with pytest.raises(ValueError, match="near must be 0"):
+        Pretraining(Perception.build(blind, **TINY), blind, near=0.5)
+    assert Pretraining(Perception.build(blind, **TINY), blind).near == 0
+    with pytest.raises(ValueError, match="unknown precision"):
+        Pretraining(Perception.build(blind, **TINY), blind, precision="int4")
+
+
+def test_bfloat16_is_close_to_float32(small_perception):
+    full, half = (load_frozen(small_perception, precision=precision) for precision in ("float32", "bfloat16"))
+    assert full is not half
+    source = make_source("digits", "train", canvas=40)
+    scenes = source.scenes(torch.arange(8))
+    from foveal_env.retina import extract
+
+    glimpse = extract(scenes.images, torch.zeros(8, 2), full.encoder.layout)
+    a, b = (perception.step(perception.initial(scenes), glimpse) for perception in (full, half))
+    assert b.dtype == torch.float32
+    assert not torch.equal(a, b)
+    assert torch.allclose(a, b, atol=0.1)
+
+
+def test_the_shipped_perceptions_are_small_and_say_how_they_were_made():
+    assert "digits" in shipped()
+    for name, path in shipped().items():
+        assert path.stat().st_size < 10e6
+        spec = Perception.load(name).spec
+        assert spec["command"].startswith("python train.py pretrain")
+        assert spec["command"] in (path.parent / "README.md").read_text()

@@ -1,0 +1,223 @@
+"""The contract of a source and of a task, run on every one that can be opened; and the generator of clutter."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveal_env.perception import Perception
+from foveal_env.sources import SOURCES
+from foveal_env.sources.base import SPLITS, scramble
+from foveal_env.tasks import TASKS
+from foveal_env.world import make_source
+
+ELSEWHERE = ("mnist", "fashion_mnist", "kmnist", "cifar10", "imagenette")  # need data under FOVEAL_DATA
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A user's folder of classes: pictures of several sizes and modes."""
+    root = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir()
+        for number in range(15):
+            pixels = random.integers(256, size=(20 + number, 40 - number, 3), dtype=np.uint8)
+            picture = Image.fromarray(pixels).convert(["RGB", "L", "RGBA", "P", "CMYK"][number % 5])
+            picture.save(root / name / f"{number}.{'tiff' if picture.mode == 'CMYK' else 'png'}")
+    return root
+
+
+def open_source(name, split, folder):
+    if name in ELSEWHERE:
+        if not os.environ.get("FOVEAL_DATA"):
+            pytest.skip(f"did not run on {name}: the variable FOVEAL_DATA is not set")
+        try:
+            return make_source(name, split)
+        except FileNotFoundError:
+            pytest.skip(f"did not run on {name}: it is not under FOVEAL_DATA")
+    return make_source(name, split, **({"folder": str(folder)} if name == "folder" else {}))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_contract_of_a_source(name, split, folder):
+    source = open_source(name, split, folder)
+    index = torch.tensor([0, 4, 2**61, 4])
+    scenes = source.scenes(index)
+    assert len(scenes) == len(scenes.images) == 4
+    assert scenes.images.channels == source.channels
+    assert scenes.label.dtype == torch.int64
+    assert scenes.label.min() >= 0
+    assert scenes.label.max() < len(source.classes)
+    assert scenes.prompt.shape == (4, source.prompt_size)
+    assert scenes.box.shape == (4, 4)
+    assert torch.isfinite(scenes.box).all() == source.knows_target
+    assert torch.equal(scenes.index, index)
+    assert torch.equal(scenes.images.pixels(1), scenes.images.pixels(3))
+    assert not torch.equal(scenes.images.pixels(0), scenes.images.pixels(1))
+    alone = source.scenes(index[1:2])
+    assert torch.equal(alone.images.pixels(0), scenes.images.pixels(1))
+    assert alone.label == scenes.label[1]
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_contract_of_a_task(name, task, folder):
+    source = open_source(name, "test", folder)
+    scenes = source.scenes(torch.arange(6))
+    perception = Perception.build(source, task=task, patch=4, zooms=1, width=12, depth=1)
+    judgement = perception.judge(torch.randn(6, *perception.encoder.state_shape), scenes)
+    assert judgement.loss.shape == judgement.probability.shape == judgement.correct.shape == (6,)
+    assert (judgement.loss >= 0).all()
+    assert ((judgement.probability >= 0) & (judgement.probability <= 1)).all()
+
+
+def test_a_perfect_answer_has_no_loss_and_a_wrong_one_has():
+    source = make_source("digits", "test", canvas=40)
+    scenes = source.scenes(torch.arange(10))
+    task = TASKS.resolve("classify")((2, 8), **TASKS.resolve("classify").describe(source))
+    right = torch.nn.functional.one_hot(scenes.label, 10) * 30.0
+    perfect, wrong = task.judge(right, scenes), task.judge(right.roll(1, dims=1), scenes)
+    assert perfect.loss.max() < 1e-6
+    assert perfect.correct.all()
+    assert perfect.probability.min() > 0.999
+    assert wrong.loss.min() > 10
+    assert not wrong.correct.any()
+
+
+def test_no_digit_is_in_two_splits():
+    seen = [{p.numpy().tobytes() for p in make_source("digits", split).pictures} for split in SPLITS]
+    assert [len(make_source("digits", split).pictures) for split in SPLITS] == [1257, 180, 360]
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+
+
+def test_no_picture_of_a_folder_is_in_two_splits(folder):
+    paths = [set(make_source("folder", split, folder=str(folder)).paths) for split in SPLITS]
+    assert sum(len(part) for part in paths) == len(set.union(*paths)) == 30
+
+
+def test_evaluation_scenes_show_every_picture_once():
+    source = make_source("digits", "test", canvas=28, clutter=0)
+    scenes = source.scenes(torch.arange(360))
+    shown = {scenes.images.pixels(row).numpy().tobytes() for row in range(360)}
+    assert shown == {picture.numpy().tobytes() for picture in source.pictures}
+
+
+def test_the_target_is_where_the_box_says():
+    source = make_source("digits", "test", canvas=90, clutter=0)
+    scenes = source.scenes(torch.arange(50))
+    for row in range(50):
+        pixels = scenes.images.pixels(row)[0]
+        left, top = ((scenes.box[row, :2] - scenes.box[row, 2:] / 2 + 1) / 2 * 90).round().int().tolist()
+        assert torch.equal(pixels[top : top + 28, left : left + 28], source.pictures[row])
+        assert pixels.int().sum() == source.pictures[row].int().sum()
+    assert scenes.box[:, :2].std() > 0.2
+
+
+def test_clutter_adds_pieces_of_eight_pixels_and_keeps_the_target():
+    plain, cluttered = (make_source("digits", "test", canvas=90, clutter=n) for n in (0, 6))
+    index = torch.arange(200)
+    before, after = plain.scenes(index), cluttered.scenes(index)
+    added = torch.stack([after.images.pixels(i)[0].int() - before.images.pixels(i)[0].int() for i in range(200)])
+    assert added.min() == 0
+    covered = (added > 0).float().mean().item() * 90 * 90
+    assert 6 * 64 * 0.2 < covered < 6 * 64  # a crop of a digit is partly black, and pieces overlap
+    empty = make_source("digits", "test", canvas=90, clutter=1).scenes(index)
+    for row in range(200):
+        only = empty.images.pixels(row)[0].int() - before.images.pixels(row)[0].int()
+        if only.any():
+            y, x = only.nonzero(as_tuple=True)
+            assert y.max() - y.min() < 8
+            assert x.max() - x.min() < 8
+
+
+def test_training_scenes_vary_and_augmentation_leaves_evaluation_alone():
+    plain, varied = (make_source("digits", "train", canvas=40, clutter=0, augment=flag) for flag in (False, True))
+    index = torch.arange(20)
+    assert torch.equal(plain.scenes(index).label, varied.scenes(index).label)
+    assert not torch.equal(plain.scenes(index).images.table, varied.scenes(index).images.table)
+    tests = [make_source("digits", "test", canvas=40, augment=flag).scenes(index).images.table for flag in (0, 1)]
+    assert torch.equal(*tests)
+
+
+def test_scrambled_numbers_are_uniform_and_depend_on_every_argument():
+    draws = scramble(torch.arange(20000), 1).double() / 2**53
+    assert abs(draws.mean() - 0.5) < 0.01
+    assert abs(draws.std() - 12**-0.5) < 0.01
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    assert not torch.equal(scramble(torch.arange(5), 1), scramble(torch.arange(5), 2))
+    assert not torch.equal(scramble(torch.arange(5), 1, 2), scramble(torch.arange(5), 2, 1))
+    # fixed for ever: the test scenes of everybody depend on it
+    assert scramble(torch.tensor([0, 1]), 0, 7).tolist() == FIXED
+
+
+FIXED = [5562381054876761, 1590316259159470]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nope", {}, "unknown source 'nope'; known: cifar10, digits"),
+        ("digits", {"canvas": 20}, "canvas must be at least the 28 px"),
+        ("digits", {"clutter": -1}, "clutter must be at least 0"),
+        ("folder", {}, "needs the option folder"),
+        ("folder", {"folder": "/no/such/place"}, "no such folder"),
+    ],
+)
+def test_impossible_sources_are_refused(name, options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        make_source(name, "train", **options)
+    with pytest.raises(ValueError, match="unknown split"):
+        make_source("digits", "tset")
+
+
+def test_a_missing_data_set_says_how_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"MNIST is not complete.*FOVEAL_DATA.*download"):
+        make_source("mnist", "train", root=str(tmp_path))
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ValueError, match="no pictures in"):
+        make_source("folder", "train", folder=str(tmp_path))
+
+
+def test_a_broken_picture_is_named_counted_and_skipped_on_request(folder, tmp_path):
+    for number, path in enumerate(sorted(folder.rglob("*.png"))[:12]):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / f"{number}.png").write_bytes(path.read_bytes())
+    whole = (tmp_path / "a" / "0.png").read_bytes()
+    (tmp_path / "a" / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "a" / "empty.jpg").write_bytes(b"")
+    options = {"folder": str(tmp_path)}
+    for split in SPLITS:
+        broken = 0
+        unchecked = make_source("folder", split, broken="unchecked", **options)
+        for number, path in enumerate(unchecked.paths):
+            if path.stem in ("truncated", "empty"):
+                broken += 1
+                with pytest.raises(ValueError, match=path.name):
+                    unchecked.pictures(torch.tensor([number]))
+        if broken:
+            with pytest.raises(ValueError, match=rf"{broken} of \d+ pictures cannot be read: .*(truncated|empty)"):
+                make_source("folder", split, **options)
+            with pytest.warns(UserWarning, match=rf"left out {broken} of"):
+                assert make_source("folder", split, broken="skip", **options).count == unchecked.count - broken
+    with pytest.raises(ValueError, match="unknown value 'no' of broken"):
+        make_source("folder", "train", broken="no", **options)
+
+
+def test_a_folder_with_splits_of_its_own(folder, tmp_path):
+    for part, classes in (("train", ("cat", "dog")), ("test", ("cat", "dog"))):
+        for name in classes:
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(10):
+                Image.new("L", (8, 8), number).save(tmp_path / part / name / f"{number}.png")
+    parts = {split: make_source("folder", split, folder=str(tmp_path)).paths for split in SPLITS}
+    assert [len(parts[split]) for split in SPLITS] == [18, 2, 20]
+    assert all("train" in path.parts for path in parts["validation"])
+    assert not set(parts["train"]) & set(parts["validation"])

@@ -1,0 +1,181 @@
+"""The command line, end to end, in a temporary folder."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import train
+from foveal_env import checkpoint
+
+ROOT = Path(__file__).parent.parent
+QUICK = ["--grpo.scenes", "8", "--grpo.group", "4", "--grpo.width", "16", "--scenes", "20", "--glimpses", "2"]
+
+
+def policy(perception, out, *more, glimpses=256):
+    train.main(
+        ["policy", "--perception", perception, "--out", str(out), "--train_glimpses", str(glimpses), *QUICK, *more]
+    )
+
+
+def width(path):
+    with Image.open(path) as picture:
+        return picture.width
+
+
+def test_policy_leaves_what_it_promises(small_perception, tmp_path, capsys):
+    policy(small_perception, tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    keys = {"command", "seed", "task", "source", "canvas", "glimpses", "sensor_pixels_per_glimpse", "versions", "rows"}
+    assert keys <= set(results)
+    assert (results["task"], results["source"], results["canvas"]) == ("classify", "digits", 40)
+    assert [row["agent"] for row in results["rows"]] == ["random", "centre", "raster", "oracle", "grpo"]
+    for row in results["rows"]:
+        assert set(row) == {"agent", "seed", "train_glimpses", "train_seconds", "accuracy", "loss"}
+        assert len(row["accuracy"]) == len(row["loss"]) == 3
+    lines = list(csv.reader((tmp_path / "results.csv").read_text().splitlines()))
+    assert len(lines) == 1 + 5 * 3
+    for name in ("accuracy.png", "scan_paths.png"):
+        assert width(tmp_path / name) > 300
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+    assert checkpoint.load(tmp_path / "policy.safetensors", "policy")[1]["agent"] == "grpo"
+    printed = capsys.readouterr().out
+    assert "| grpo" in printed
+    assert "right at the last glimpse" in printed
+    assert str(tmp_path) in printed
+
+
+def test_run_json_repeats_the_run(small_perception, tmp_path):
+    policy(small_perception, tmp_path / "a", "--first_look", "null", "--seed", "3", "--clock")
+    train.main(["--config", str(tmp_path / "a" / "run.json"), "--out", str(tmp_path / "b")])
+    first, second = (json.loads((tmp_path / name / "results.json").read_text())["rows"] for name in "ab")
+    for row in first + second:
+        row.pop("train_seconds")
+    assert first == second
+    assert first[-1]["seed"] == 3
+    runs = [json.loads((tmp_path / name / "run.json").read_text())["policy"] for name in "ab"]
+    assert runs[0].pop("out") != runs[1].pop("out")
+    assert runs[0] == runs[1]
+    assert runs[0]["clock"] is True
+    assert runs[0]["first_look"] is None
+
+
+def test_ctrl_c_loses_nothing(small_perception, tmp_path):
+    """A run that is interrupted and resumed gives the policy of one that never was."""
+    arguments = ["policy", "--perception", small_perception, *QUICK, "--train_glimpses", "24000"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, "--out", str(stopped)]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(stopped.glob("events*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    assert "--resume" in message
+    assert "Traceback" not in message
+    reached = checkpoint.load(stopped / "policy.safetensors", "policy")[1]["updates"]
+    assert 0 < reached < 1000
+    train.main([*arguments, "--out", str(stopped), "--resume"])
+    train.main([*arguments, "--out", str(whole)])
+    left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (stopped, whole))
+    assert all(torch.equal(left[name], right[name]) for name in right)
+
+
+def test_pretrain_then_use(tmp_path, capsys):
+    out = tmp_path / "stage1"
+    small = ["--multizoom.patch", "6", "--multizoom.zooms", "2", "--multizoom.width", "12", "--multizoom.depth", "1"]
+    training = ["--steps", "4", "--batch", "8", "--digits.canvas", "32", "--digits.clutter", "1"]
+    train.main(["pretrain", "--out", str(out), *small, *training])
+    train.main(["pretrain", "--out", str(out), *small, *training, "--resume"])  # nothing is left to do
+    path = str(out / "perception.safetensors")
+    spec = checkpoint.load(path, "perception")[1]
+    assert spec["source_options"]["canvas"] == 32
+    assert spec["training"]["steps"] == 4
+    evaluate = ["evaluate", "--perception", path, "--scenes", "10", "--glimpses", "2"]
+    train.main([*evaluate, "--controls", "random", "spiral", "--out", str(tmp_path / "e")])
+    rows = json.loads((tmp_path / "e" / "results.json").read_text())["rows"]
+    assert [row["agent"] for row in rows] == ["random", "spiral"]
+    gru = ["--encoder", "gru", "--gru.patch", "6", "--gru.width", "12"]
+    train.main(["pretrain", "--out", str(tmp_path / "gru"), *gru, *training])
+    assert checkpoint.load(tmp_path / "gru" / "perception.safetensors", "perception")[1]["encoder"] == "gru"
+
+
+def test_compare_at_equal_glimpses(small_perception, tmp_path, capsys):
+    train.main(
+        ["compare", "--perception", small_perception, "--out", str(tmp_path), "--seeds", "2", "--train_glimpses", "128"]
+        + ["--learners", "grpo", "ppo", "--ppo.num_envs", "16", *QUICK]
+    )
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    learned = [row for row in rows if row["train_glimpses"]]
+    assert [(row["agent"], row["seed"]) for row in learned] == [("grpo", 0), ("ppo", 0), ("grpo", 1), ("ppo", 1)]
+    assert "±" in capsys.readouterr().out
+
+
+def test_show_draws_pictures_of_any_size(small_perception, tmp_path, capsys):
+    Image.linear_gradient("L").resize((300, 90)).save(tmp_path / "wide.png")
+    Image.new("RGB", (31, 64), "white").save(tmp_path / "tall.jpg")
+    pictures = ["--images", str(tmp_path / "wide.png"), str(tmp_path / "tall.jpg")]
+    common = ["show", "--perception", small_perception, "--out", str(tmp_path / "out"), *pictures]
+    train.main([*common, "--agent", "spiral"])
+    assert width(tmp_path / "out" / "wide.png") > 200
+    assert capsys.readouterr().out.count("the answer is") == 2
+    policy(small_perception, tmp_path / "trained")
+    train.main([*common, "--policy", str(tmp_path / "trained" / "policy.safetensors"), "--glimpses", "2"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["polcy"], "unknown command 'polcy'; known: policy, pretrain"),
+        (["policy", "--agnt", "grpo"], "known: --"),
+        (["policy", "--agent", "nope"], "unknown agent 'nope'; known: a2c"),
+        (["pretrain", "--source", "nope"], "unknown source 'nope'; known: cifar10"),
+        (["pretrain", "--encoder", "nope"], "unknown encoder 'nope'; known: gru"),
+        (["policy", "--perception", "nope"], "unknown perception 'nope'; known: "),
+        (["policy", "--reward", "nope"], "unknown reward 'nope'; known: gain, probability, correct"),
+        (["policy", "--glimpses", "many"], "glimpses"),
+        (["show", "--images", "/no/such.png", "--agent", "spiral"], "no such picture: /no/such.png"),
+        (["show", "--images", "x.png", "--policy", "none.safetensors"], "run `python train.py` first"),
+        (["--config", "/no/such/run.json"], "run.json"),
+        (["policy", "--resume"], "no such checkpoint"),
+        (["evaluate", "--policies", "none.safetensors"], "no such checkpoint"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_choices(arguments, message, small_perception, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] in ("policy", "evaluate", "show") and "--perception" not in arguments:
+        arguments = [*arguments, "--perception", small_perception]
+    with pytest.raises(SystemExit) as stop:
+        train.main(arguments)
+    assert str(stop.value).startswith("train.py: error: ")
+    assert "\n" not in str(stop.value)
+    assert message in str(stop.value)
+
+
+@pytest.mark.parametrize("command", sorted(train.COMMANDS))
+def test_help_lists_every_option_with_its_meaning(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--seed", "--device", "--out"):
+        assert option in text
+    body = " ".join(text.partition("options:")[2].split())
+    assert body.count("default:") >= 10
+
+
+def test_the_overview_names_every_command(capsys):
+    train.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in train.COMMANDS)
