@@ -9,36 +9,30 @@ import inspect
 import json
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents import AGENTS
-from agents.base import Agent, Evaluation, collapse, evaluate, load_agent, make_agent
+from agents.base import Evaluation, collapse, evaluate, load_agent, make_agent
 from agents.report import gap_closed, results, row, save_figure, scan_paths, table, write_results
+from agents.training import saving, session, train_agent
 from encoders import ENCODERS
 from foveal_env.checkpoint import write_json
-from foveal_env.images import Images
-from foveal_env.perception import Perception
+from foveal_env.perception import Perception, load_frozen
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
-from foveal_env.sources.base import Scenes
-from foveal_env.sources.pictures import read_picture
+from foveal_env.sources.pictures import Unlabelled
 from foveal_env.world import World, make_source, make_world
 
 MAIN = ["policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main"]
-SAVE_EVERY = 30.0  # seconds between checkpoints
-PICTURE_EVERY = 50  # updates between scan-path images in TensorBoard
 
 
 def policy_command(
@@ -78,8 +72,7 @@ def policy_command(
     names = controls if controls is not None else default_controls(test)
     for judged in tqdm([make_agent(name, test, **agents.get(name, {})) for name in names] + [learner], desc="evaluate"):
         evaluations[judged.name] = evaluate(test, judged, scenes=scenes)
-        taken = train_glimpses if judged.learns else 0
-        rows.append(row(judged, evaluations[judged.name], train_glimpses=taken))
+        rows.append(row(judged, evaluations[judged.name]))
     finish(folder, test, rows, evaluations[learner.name], seed=seed, scenes=scenes)
     conclude(rows, learner.name, evaluations[learner.name], folder)
 
@@ -116,7 +109,7 @@ def evaluate_command(
     rows = []
     for agent in tqdm(judged, desc="evaluate"):
         evaluation = evaluate(judged_in, agent, scenes=scenes, seed=seed)
-        rows.append(row(agent, evaluation, train_glimpses=0))
+        rows.append(row(agent, evaluation))
     finish(Path(out), judged_in, rows, evaluation, seed=seed, scenes=scenes)
 
 
@@ -130,6 +123,7 @@ def compare_command(
     train_glimpses: int = 700_000,
     scenes: int = 1800,
     split: str = "test",
+    resume: bool = False,
     seed: int = 0,
     out: str = "runs/compare",
 ) -> None:
@@ -144,6 +138,7 @@ def compare_command(
         train_glimpses: glimpses of training in all, the same for each.
         scenes: number of scenes to evaluate on.
         split: the scenes of the table; choose settings on validation, and report on test once.
+        resume: go on with the trainings that are in the output folder, finished or not.
         seed: the first of the seeds.
         out: output folder.
     """
@@ -156,10 +151,12 @@ def compare_command(
         for name in [*names, *learners]:
             agent = make_agent(name, training, seed=number, **agents.get(name, {}))
             if agent.learns:
-                train_agent(agent, train_glimpses, folder / f"{name}-{number}", validation=None)
+                saved = folder / f"{name}-{number}" / "policy.safetensors"
+                agent = load_agent(saved, training) if resume and saved.is_file() else agent
+                train_agent(agent, train_glimpses, saved.parent, validation=None)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
             last = evaluation if agent.learns or last is None else last
-            rows.append(row(agent, evaluation, train_glimpses=train_glimpses if agent.learns else 0))
+            rows.append(row(agent, evaluation))
     finish(folder, judged_in, rows, last, seed=seed, scenes=scenes)
     for name in learners:
         closed = gap_closed(rows, name)
@@ -200,11 +197,11 @@ def pretrain_command(
         job.load(folder / "training.safetensors")
     with session(folder, resume=resume) as writer:
         looks = tqdm(total=job.steps, initial=job.done, desc="pretrain", unit="update")
-        with looks, saving(job.save, folder / "training.safetensors") as save_if_due:
+        with looks, saving(job.save, folder / "training.safetensors") as updated:
             while job.done < job.steps:
                 logs = job.update()
                 looks.update()
-                save_if_due()
+                updated()
                 if job.done % 20 == 0 or job.done == job.steps:
                     looks.set_postfix(loss=f"{logs['loss'][-1]:.3f}", accuracy=f"{logs['accuracy'][-1]:.3f}")
                     writer.add_scalar("train/loss", logs["loss"].mean(), job.done)
@@ -242,101 +239,24 @@ def show_command(
         seed: of an agent that draws its gaze.
         out: output folder.
     """
-    folder, place = Path(out), make_world(**world, split="test")
     if agent is None and not Path(policy).is_file():
         raise FileNotFoundError(f"no policy at {policy}: run `python train.py` first, or choose --agent spiral")
+    folder, seen = Path(out), load_frozen(world["perception"], device=world["device"], precision=world["precision"])
+    source = Unlabelled(images, channels=seen.encoder.channels, classes=seen.spec["task_config"]["classes"])
+    rules = {name: world[name] for name in ("glimpses", "reward", "first_look", "clock")}
+    place = World(source, seen, **rules)
     looker = make_agent(agent, place, seed=seed, **agents.get(agent, {})) if agent else load_agent(policy, place)
+    evaluation = evaluate(place, looker, scenes=len(images), seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [read_picture(path, place.source.channels) for path in images]
-    for path, picture in zip(images, pictures, strict=True):
-        shown = Pictured(place, Images.prepare([picture]).to(place.device))
-        evaluation = evaluate(shown, looker, scenes=1, seed=seed)
-        answer = place.source.classes[int(evaluation.prediction[0])]
+    for number, path in enumerate(images):
         target = folder / f"{Path(path).stem}.png"
-        save_figure(target, scan_paths(shown, evaluation, [0], columns=1))
-        print(f"{path}: the answer is {answer}; scan path in {target}")
-
-
-class Pictured(World):
-    """A world with one scene: a picture of which nothing is known."""
-
-    def __init__(self, world: World, picture: Images):
-        self.__dict__.update(world.__dict__)
-        self.picture = picture
-
-    def scenes(self, index: torch.Tensor) -> Scenes:
-        """Return the picture, whatever the index; its label is not known, and 0 stands for it."""
-        count = len(index)
-        return Scenes(
-            images=self.picture.rows([0] * count),
-            label=torch.zeros(count, dtype=torch.int64, device=self.device),
-            box=torch.full((count, 4), torch.nan, device=self.device),
-            prompt=torch.zeros(count, self.source.prompt_size, device=self.device),
-            index=index.to(self.device),
-        )
+        save_figure(target, scan_paths(place, evaluation, [number], columns=1, truth_known=False))
+        print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
 
 
 def default_controls(world: World) -> list[str]:
     """Return the names of the controls, without the oracle where the target is not known."""
     return ["random", "centre", "raster", *(["oracle"] if world.source.knows_target else [])]
-
-
-def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World | None) -> None:
-    """Train an agent with a progress bar, TensorBoard and checkpoints in `folder`."""
-    before, start = agent.seconds, time.monotonic()
-    with session(folder, resume=before > 0) as writer, saving(agent.save, folder / "policy.safetensors") as save_if_due:
-        bar = tqdm(total=glimpses, desc=f"train {agent.name} (seed {agent.seed})", unit="glimpse", unit_scale=True)
-        with bar:
-            for number, logs in enumerate(agent.train(glimpses)):
-                agent.seconds = before + time.monotonic() - start
-                taken = int(logs.pop("glimpses"))
-                bar.update(min(taken, glimpses) - bar.n)
-                bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("reward", "accuracy") if key in logs})
-                for key, value in logs.items():
-                    writer.add_scalar(f"train/{key}", value, taken)
-                if validation is not None and number % PICTURE_EVERY == 0:
-                    draw_to_tensorboard(writer, agent, validation, taken)
-                save_if_due()
-
-
-def draw_to_tensorboard(writer: SummaryWriter, agent: Agent, validation: World, taken: int) -> None:
-    """Add the scan paths and the accuracy on a few validation scenes."""
-    evaluation = evaluate(validation, agent, scenes=180)
-    writer.add_figure("validation/scan_paths", scan_paths(validation, evaluation, range(8)), taken)
-    writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], taken)
-
-
-@contextmanager
-def session(folder: Path, *, resume: bool) -> Iterator[SummaryWriter]:
-    """Open an output folder with its TensorBoard writer; a new run removes the events of an old one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
-    writer = SummaryWriter(str(folder))
-    try:
-        yield writer
-    finally:
-        writer.close()
-
-
-@contextmanager
-def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each update, which saves now and then; save at the end, also after Ctrl-C."""
-    last = time.monotonic()
-
-    def save_if_due() -> None:
-        nonlocal last
-        if time.monotonic() - last > SAVE_EVERY:
-            save(path)
-            last = time.monotonic()
-
-    try:
-        yield save_if_due
-    except KeyboardInterrupt:
-        save(path)
-        raise SystemExit(f"stopped; saved in {path}. The same command with --resume true goes on from here") from None
-    save(path)
 
 
 def laws(source: Any) -> list[tuple[str, float]]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.batch import Batch
-from foveal_env.sources.base import Scenes
 from foveal_env.world import Episode, World
 
 
@@ -26,7 +25,8 @@ class Agent:
     learns = False
     name: str  # as in the registry; set by `make_agent`
     options: dict[str, Any]  # of its constructor; set by `make_agent`
-    seconds: float = 0.0  # spent in training so far; kept by whoever calls `train`
+    seconds: float = 0.0  # spent in training so far; this and the next are kept by whoever calls `train`
+    glimpses: int = 0  # taken in training so far
 
     def __init__(self, world: World, *, seed: int = 0):
         self.world, self.seed = world, seed
@@ -53,7 +53,8 @@ class Agent:
 
     def header(self) -> dict[str, Any]:
         """Return what a saved policy says of itself, as JSON."""
-        return {"agent": self.name, "options": self.options, "seed": self.seed, "seconds": self.seconds}
+        spent = {"seconds": self.seconds, "glimpses": self.glimpses}
+        return {"agent": self.name, "options": self.options, "seed": self.seed, **spent}
 
 
 def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
@@ -68,7 +69,7 @@ def load_agent(path: str | os.PathLike, world: World) -> Agent:
     _, header = checkpoint.load(path, "policy")
     agent = make_agent(header["agent"], world, seed=header["seed"], **header["options"])
     agent.load(path)
-    agent.seconds = header["seconds"]
+    agent.seconds, agent.glimpses = header["seconds"], header["glimpses"]
     return agent
 
 
@@ -82,9 +83,10 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def rollout(world: World, agent: Agent, scenes: Scenes, *, generator: torch.Generator, greedy: bool) -> Iterator[Step]:
-    """Yield the T steps of one episode in each scene."""
-    episode = world.start(scenes)
+def rollout(
+    world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+) -> Iterator[Step]:
+    """Yield the T steps of episodes that have just started."""
     for _ in range(world.glimpses):
         gaze = agent.act(world, episode, generator=generator, greedy=greedy)
         before, (episode, reward) = episode, world.look(episode, gaze)
@@ -118,7 +120,8 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
     parts = []
     for first in range(0, scenes, batch):
         index = torch.arange(first, min(first + batch, scenes))
-        steps = list(rollout(world, agent, world.scenes(index), generator=generator, greedy=True))
+        episode = world.start(world.scenes(index))
+        steps = list(rollout(world, agent, episode, generator=generator, greedy=True))
         episodes = [steps[0].before, *[step.after for step in steps]]
         parts.append(
             Evaluation(

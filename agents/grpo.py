@@ -37,7 +37,7 @@ class MixturePolicy(nn.Module):
         size = math.prod(shape)
         self.mixtures = mixtures
         self.body = nn.Sequential(
-            nn.Flatten(), nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+            nn.Flatten(), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
         )
         self.heads = nn.Linear(width, 3 * mixtures)
         nn.init.orthogonal_(self.heads.weight, 0.1)
@@ -120,16 +120,16 @@ class Grpo(Agent):
         world: World,
         *,
         seed: int = 0,
-        scenes: int = 64,
-        group: int = 8,
-        epochs: int = 4,
+        scenes: int = 128,
+        group: int = 4,
+        epochs: int = 2,
         minibatch: int = 1024,
         learning_rate: float = 1e-3,
-        discount: float = 0.9,
+        discount: float = 0.3,
         clip: float = 0.2,
         kl_weight: float = 0.0,
         entropy_weight: float = 0.0,
-        mixtures: int = 4,
+        mixtures: int = 8,
         width: int = 256,
         first_deviation: float = 0.3,
         last_deviation: float = 0.1,
@@ -172,9 +172,9 @@ class Grpo(Agent):
     def _update(self) -> dict[str, float]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
         index = torch.randint(2**62, (self.scenes,), generator=generator)
-        scenes = self.world.scenes(index)
-        grouped = scenes.rows(torch.arange(self.scenes, device=self.world.device).repeat_interleave(self.group))
-        steps = list(rollout(self.world, self, grouped, generator=generator, greedy=False))
+        repeated = torch.arange(self.scenes, device=self.world.device).repeat_interleave(self.group)
+        start = self.world.start(self.world.scenes(index)).rows(repeated)
+        steps = list(rollout(self.world, self, start, generator=generator, greedy=False))
 
         rewards = torch.stack([step.reward for step in steps], dim=1)  # [scenes * G, T]
         returns = discounted_returns(rewards, self.discount).unflatten(0, (self.scenes, self.group))

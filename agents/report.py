@@ -23,12 +23,12 @@ PACKAGES = ("foveal-env", "torch", "torchvision", "gymnasium", "stable-baselines
 CONTROLS = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")  # drawn dashed
 
 
-def row(agent: Agent, evaluation: Evaluation, *, train_glimpses: int) -> dict[str, Any]:
+def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
     """Return one entry of results.json's "rows"."""
     return {
         "agent": agent.name,
         "seed": agent.seed,
-        "train_glimpses": train_glimpses,
+        "train_glimpses": agent.glimpses,
         "train_seconds": round(agent.seconds, 1),
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
@@ -41,11 +41,11 @@ def results(world: World, rows: list[dict[str, Any]], *, command: str, seed: int
         "command": command,
         "seed": seed,
         "task": world.perception.spec["task"],
-        "source": world.options["source"] or world.perception.spec["source"],
+        "source": world.options.get("source") or world.perception.spec["source"],
         "canvas": getattr(world.source, "canvas", None),
         "glimpses": world.glimpses,
         "sensor_pixels_per_glimpse": world.layout.pixels,
-        "perception": str(world.options["perception"]),
+        "perception": str(world.options.get("perception")),
         "split": world.source.split,
         "scenes": scenes,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -122,7 +122,9 @@ def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
     save_figure(path, figure)
 
 
-def scan_paths(world: World, evaluation: Evaluation, rows: Sequence[int], *, columns: int = 4) -> Any:
+def scan_paths(
+    world: World, evaluation: Evaluation, rows: Sequence[int], *, columns: int = 4, truth_known: bool = True
+) -> Any:
     """Return a figure of the scan paths of some rows of an evaluation, each with the truth and the answer."""
     scenes = world.scenes(evaluation.index[list(rows)])
     lines = -(-len(rows) // columns)
@@ -134,8 +136,11 @@ def scan_paths(world: World, evaluation: Evaluation, rows: Sequence[int], *, col
         axes.axis("off")
         truth, answer = names[int(scenes.label[place])], names[int(evaluation.prediction[number])]
         first = _first_right(evaluation.correct[number])
-        right = f"right from look {first}" if first is not None else f"answers {answer}"
-        axes.set_title(f"{truth}: {right}", fontsize=9, color="black" if truth == answer else "firebrick")
+        title = f"{truth}: " + (f"right from look {first}" if first is not None else f"answers {answer}")
+        wrong = truth_known and first is None
+        axes.set_title(
+            title if truth_known else f"answer: {answer}", fontsize=9, color="firebrick" if wrong else "black"
+        )
     return figure
 
 

@@ -169,7 +169,7 @@ class StableBaselines(Agent):
         tensors = checkpoint.prefixed("policy", self.model.policy.state_dict())
         if self.on_policy:
             tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.model.policy.optimizer))
-        checkpoint.save(path, "policy", tensors, {**self.header(), "glimpses": self.model.num_timesteps})
+        checkpoint.save(path, "policy", tensors, {**self.header(), "timesteps": self.model.num_timesteps})
 
     def load(self, path: str | os.PathLike) -> None:
         """Put back what `save` saved; an off-policy algorithm can then act, but not go on training."""
@@ -178,7 +178,7 @@ class StableBaselines(Agent):
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))
         self.continuable = self.on_policy
-        self.model.num_timesteps = header["glimpses"]
+        self.model.num_timesteps = header["timesteps"]
 
 
 class Ppo(StableBaselines):
@@ -206,10 +206,10 @@ class Ppo(StableBaselines):
         seed: int = 0,
         num_envs: int = 512,
         episodes: int = 1,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-4,
         n_epochs: int = 4,
         batch_size: int = 1024,
-        gamma: float = 0.9,
+        gamma: float = 0.3,
         gae_lambda: float = 0.95,
         ent_coef: float = 0.0,
         log_std_init: float = -1.0,
@@ -255,10 +255,10 @@ class A2c(StableBaselines):
         world: World,
         *,
         seed: int = 0,
-        num_envs: int = 64,
+        num_envs: int = 256,
         episodes: int = 1,
         learning_rate: float = 7e-4,
-        gamma: float = 0.9,
+        gamma: float = 0.3,
         gae_lambda: float = 0.95,
         ent_coef: float = 0.0,
         log_std_init: float = -1.0,

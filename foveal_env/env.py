@@ -16,6 +16,7 @@ from foveal_env.sources.base import scramble
 from foveal_env.world import Episode, World, make_world
 
 RENDER_MODES = ("human", "rgb_array")
+LARGEST = np.finfo(np.float32).max  # the state has no bound of its own; Gymnasium's check wants a finite one
 
 
 class FovealVectorEnv(VectorEnv):
@@ -24,7 +25,7 @@ class FovealVectorEnv(VectorEnv):
     Row i behaves as the single environment `FovealEnv` reset with ``seed + i``, however many rows there are.
 
     ## Observation
-    `Box(-inf, inf, (num_envs, N, D))`, float32: the internal state of the frozen encoder. See `FovealEnv`.
+    `Box` of shape (num_envs, N, D), float32: the internal state of the frozen encoder. See `FovealEnv`.
 
     ## Action
     `Box(-1, 1, (num_envs, 2))`: the gazes.
@@ -59,7 +60,7 @@ class FovealVectorEnv(VectorEnv):
         self.num_envs, self.render_mode = num_envs, render_mode
         self.world = world or make_world(**options)
         shape = self.world.observation_shape
-        self.single_observation_space = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        self.single_observation_space = spaces.Box(-LARGEST, LARGEST, shape, np.float32)
         self.single_action_space = spaces.Box(-1, 1, (2,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -213,7 +214,7 @@ class FovealEnv(gym.Env):
     size of the image.
 
     ## Observation
-    `Box(-inf, inf, (N, D))`, float32: the internal state, N tokens of width D; with ``clock=True`` one more row holds
+    `Box` of shape (N, D), float32, any finite values: the internal state, N tokens of width D; with ``clock=True`` one more row holds
     the share of the glimpses left.
 
     ## Action

@@ -22,12 +22,15 @@ PRECISIONS = ("float32", "bfloat16", "auto")
 def arithmetic(precision: str, device: str | torch.device) -> torch.dtype:
     """Return the type that a precision stands for: "auto" is bfloat16 where the device computes it natively.
 
-    On a CPU with such instructions a step of the shipped perception takes half as long in bfloat16, on one without
-    them several times longer.
+    On a CPU with such instructions a step of the shipped perception takes half as long in bfloat16. One user's machine
+    may so differ from another's in the last digits; the other precisions do not depend on the machine's abilities.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    native = torch.device(device).type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    if torch.device(device).type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
     return torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and native) else torch.float32
 
 

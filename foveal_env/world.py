@@ -65,6 +65,7 @@ class World:
             raise ValueError(f"unknown first_look {first_look!r}; known: 'centre', None")
         self.source, self.perception = source, perception
         self.glimpses, self.reward, self.first_look, self.clock = glimpses, reward, first_look, clock
+        self.options: dict[str, Any] = {}  # what `make_world` was called with
         self.layout = perception.encoder.layout
         self.device = next(perception.parameters()).device
 
@@ -119,12 +120,6 @@ class World:
         left = (1 - episode.glimpses / self.glimpses).to(episode.state.dtype)
         row = left[:, None, None].expand(-1, 1, episode.state.shape[-1])
         return torch.cat([episode.state, row], dim=1)
-
-    def with_split(self, split: str) -> "World":
-        """Return the same world on another split of its source; only for worlds from `make_world`."""
-        return make_world(**{**self.options, "split": split})
-
-    options: dict[str, Any]  # what `make_world` was called with
 
 
 def make_world(

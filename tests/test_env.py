@@ -152,7 +152,7 @@ def test_a_scene_can_be_asked_for_by_its_index(options):
 def test_bad_actions_are_named(options, bad):
     env = gym.make(ID, disable_env_checker=True, **options).unwrapped
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="an action (has shape|must be finite)"):
+    with pytest.raises(ValueError, match=r"an action (has shape|must be finite)"):
         env.step(np.asarray(bad))
     vector = gym.make_vec(ID, num_envs=2, **options)
     vector.reset(seed=0)

@@ -112,10 +112,9 @@ def test_pretrain_then_use(tmp_path, capsys):
 
 
 def test_compare_at_equal_glimpses(small_perception, tmp_path, capsys):
-    train.main(
-        ["compare", "--perception", small_perception, "--out", str(tmp_path), "--seeds", "2", "--train_glimpses", "128"]
-        + ["--learners", "grpo", "ppo", "--ppo.num_envs", "16", *QUICK]
-    )
+    budget = ["--seeds", "2", "--train_glimpses", "128"]
+    learners = ["--learners", "grpo", "ppo", "--ppo.num_envs", "16"]
+    train.main(["compare", "--perception", small_perception, "--out", str(tmp_path), *budget, *learners, *QUICK])
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     learned = [row for row in rows if row["train_glimpses"]]
     assert [(row["agent"], row["seed"]) for row in learned] == [("grpo", 0), ("ppo", 0), ("grpo", 1), ("ppo", 1)]

@@ -85,6 +85,22 @@ class Files(Pictures):
         return Images.prepare(list(self._readers.map(lambda path: read_picture(path, self.channels), chosen)))
 
 
+class Unlabelled(Files):
+    """Picture files of which nothing is known; label 0 stands for the unknown one.
+
+    Args:
+        paths: the files; scene i shows file i modulo their number.
+        channels: 3 for colour, 1 for grey.
+        classes: names of the classes that a perception may answer.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike], *, channels: int, classes: Sequence[str]):
+        super().__init__("test", channels=channels)
+        self.paths = [Path(path) for path in paths]
+        self.labels = torch.zeros(len(self.paths), dtype=torch.int64)
+        self.classes, self.count = tuple(classes), len(self.paths)
+
+
 class Imagenette(Files):
     """Imagenette through torchvision: ten ImageNet classes; its validation part is for testing here.
 

@@ -1,0 +1,99 @@
+"""Trains as a person wants it: a progress bar, TensorBoard, checkpoints, and Ctrl-C that loses nothing."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from agents.base import Agent, evaluate
+from agents.report import scan_paths
+from foveal_env.world import World
+
+SAVE_EVERY = 30.0  # seconds between checkpoints
+PICTURE_EVERY = 50  # updates between scan-path images in TensorBoard
+
+
+def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World | None) -> None:
+    """Train an agent until it has taken `glimpses` glimpses in all; logs and `policy.safetensors` go to `folder`.
+
+    Args:
+        agent: an agent that learns, new or loaded.
+        glimpses: budget.
+        folder: output folder.
+        validation: world of the scan paths and accuracy that TensorBoard shows now and then; None shows none.
+    """
+    bar = tqdm(total=glimpses, desc=f"train {agent.name} (seed {agent.seed})", unit="glimpse", unit_scale=True)
+    resume = agent.glimpses > 0
+    with bar, session(folder, resume=resume) as writer, saving(agent.save, folder / "policy.safetensors") as updated:
+        started = time.monotonic()
+        for number, logs in enumerate(agent.train(glimpses)):
+            agent.seconds += time.monotonic() - started
+            agent.glimpses = int(logs.pop("glimpses"))
+            bar.update(min(agent.glimpses, glimpses) - bar.n)
+            bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("reward", "accuracy") if key in logs})
+            for key, value in logs.items():
+                writer.add_scalar(f"train/{key}", value, agent.glimpses)
+            if validation is not None and number % PICTURE_EVERY == 0:
+                show_progress(writer, agent, validation)
+            updated()
+            started = time.monotonic()
+
+
+def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
+    """Add the scan paths and the accuracy on a few validation scenes to TensorBoard."""
+    evaluation = evaluate(validation, agent, scenes=180)
+    writer.add_figure("validation/scan_paths", scan_paths(validation, evaluation, range(8)), agent.glimpses)
+    writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], agent.glimpses)
+
+
+@contextmanager
+def session(folder: Path, *, resume: bool) -> Iterator[SummaryWriter]:
+    """Open an output folder with its TensorBoard writer; a new run removes the events of an old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+    writer = SummaryWriter(str(folder))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+@contextmanager
+def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each update; it saves now and then, and at the end.
+
+    Ctrl-C and SIGTERM wait for the update under way, so that what is saved is whole and a resumed run ends where an
+    uninterrupted one does; then the process exits. A second one stops at once.
+    """
+    stop, last = threading.Event(), time.monotonic()
+
+    def ask(signal_number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    def updated() -> None:
+        nonlocal last
+        if stop.is_set():
+            save(path)
+            raise SystemExit(f"stopped; saved in {path}. The same command with --resume goes on from here")
+        if time.monotonic() - last > SAVE_EVERY:
+            save(path)
+            last = time.monotonic()
+
+    in_main = threading.current_thread() is threading.main_thread()  # only there can signals be caught
+    caught = (signal.SIGINT, signal.SIGTERM) if in_main else ()
+    before = {number: signal.signal(number, ask) for number in caught}
+    try:
+        yield updated
+        save(path)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
