@@ -214,8 +214,8 @@ class FovealEnv(gym.Env):
     size of the image.
 
     ## Observation
-    `Box` of shape (N, D), float32, any finite values: the internal state, N tokens of width D; with ``clock=True`` one more row holds
-    the share of the glimpses left.
+    `Box` of shape (N, D), float32, any finite values: the internal state, N tokens of width D; with ``clock=True`` one
+    more row holds the share of the glimpses left.
 
     ## Action
     `Box(-1, 1, (2,))`: the gaze (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right. Values

@@ -56,4 +56,6 @@ class ToyPerception(torch.nn.Module):
 
 @pytest.fixture
 def toy_world():
-    return World(make_source("digits", "train", canvas=60, clutter=0), ToyPerception(), glimpses=2, reward="probability")
+    return World(
+        make_source("digits", "train", canvas=60, clutter=0), ToyPerception(), glimpses=2, reward="probability"
+    )
