@@ -8,24 +8,25 @@ import argparse
 import inspect
 import json
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser
 from tqdm import tqdm
 
 from agents import AGENTS
-from agents.base import Evaluation, collapse, evaluate, load_agent, make_agent
+from agents.base import Agent, Evaluation, collapse, evaluate, load_agent, make_agent
 from agents.report import gap_closed, results, row, save_figure, scan_paths, table, write_results
 from agents.training import saving, session, train_agent
 from encoders import ENCODERS
 from foveal_env.checkpoint import write_json
-from foveal_env.perception import Perception, load_frozen
+from foveal_env.perception import Perception, check_device, load_frozen
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
@@ -39,6 +40,7 @@ def policy_command(
     world: dict[str, Any],
     agents: dict[str, dict[str, Any]],
     *,
+    command: str,
     agent: str = "grpo",
     train_glimpses: int = 750_000,
     controls: list[str] | None = None,
@@ -52,6 +54,7 @@ def policy_command(
     Args:
         world: options of the world.
         agents: options of each agent.
+        command: what was typed, for the record.
         agent: name of the agent, or module:Class.
         train_glimpses: glimpses of training in all.
         controls: agents evaluated beside it (default: random centre raster oracle).
@@ -62,18 +65,18 @@ def policy_command(
     """
     folder = Path(out)
     training, test = make_world(**world, split="train"), make_world(**world, split="test")
+    learner = make_agent(agent, training, seed=seed, **agents.get(agent, {}))
     if resume:
-        learner = load_agent(folder / "policy.safetensors", training)
-    else:
-        learner = make_agent(agent, training, seed=seed, **agents.get(agent, {}))
+        learner = resumed(learner, folder / "policy.safetensors")
     if learner.learns:
         train_agent(learner, train_glimpses, folder, validation=make_world(**world, split="validation"))
     rows, evaluations = [], {}
-    names = controls if controls is not None else default_controls(test)
-    for judged in tqdm([make_agent(name, test, **agents.get(name, {})) for name in names] + [learner], desc="evaluate"):
-        evaluations[judged.name] = evaluate(test, judged, scenes=scenes)
+    names = [name for name in (controls if controls is not None else default_controls(test)) if name != agent]
+    others = [make_agent(name, test, seed=seed, **agents.get(name, {})) for name in names]
+    for judged in tqdm([*others, learner], desc="evaluate"):
+        evaluations[judged.name] = evaluate(test, judged, scenes=scenes, seed=seed)
         rows.append(row(judged, evaluations[judged.name]))
-    finish(folder, test, rows, evaluations[learner.name], seed=seed, scenes=scenes)
+    finish(folder, test, rows, evaluations[learner.name], command=command, seed=seed, scenes=scenes)
     conclude(rows, learner.name, evaluations[learner.name], folder)
 
 
@@ -81,6 +84,7 @@ def evaluate_command(
     world: dict[str, Any],
     agents: dict[str, dict[str, Any]],
     *,
+    command: str,
     policies: list[str] | None = None,
     controls: list[str] | None = None,
     scenes: int = 1800,
@@ -93,6 +97,7 @@ def evaluate_command(
     Args:
         world: options of the world.
         agents: options of each agent.
+        command: what was typed, for the record.
         policies: paths of saved policies.
         controls: scripted agents (default: random centre raster oracle).
         scenes: number of scenes.
@@ -110,13 +115,14 @@ def evaluate_command(
     for agent in tqdm(judged, desc="evaluate"):
         evaluation = evaluate(judged_in, agent, scenes=scenes, seed=seed)
         rows.append(row(agent, evaluation))
-    finish(Path(out), judged_in, rows, evaluation, seed=seed, scenes=scenes)
+    finish(Path(out), judged_in, rows, evaluation, command=command, seed=seed, scenes=scenes)
 
 
 def compare_command(
     world: dict[str, Any],
     agents: dict[str, dict[str, Any]],
     *,
+    command: str,
     learners: list[str] | None = None,
     controls: list[str] | None = None,
     seeds: int = 3,
@@ -132,6 +138,7 @@ def compare_command(
     Args:
         world: options of the world.
         agents: options of each agent.
+        command: what was typed, for the record.
         learners: agents that learn (default: grpo ppo a2c).
         controls: scripted agents (default: random centre raster oracle).
         seeds: number of seeds of each.
@@ -150,14 +157,16 @@ def compare_command(
     for number in range(seed, seed + seeds):
         for name in [*names, *learners]:
             agent = make_agent(name, training, seed=number, **agents.get(name, {}))
+            if not (agent.learns or agent.draws or number == seed):
+                continue  # the same for every seed
             if agent.learns:
                 saved = folder / f"{name}-{number}" / "policy.safetensors"
-                agent = load_agent(saved, training) if resume and saved.is_file() else agent
+                agent = resumed(agent, saved) if resume and saved.is_file() else agent
                 train_agent(agent, train_glimpses, saved.parent, validation=None)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
             last = evaluation if agent.learns or last is None else last
             rows.append(row(agent, evaluation))
-    finish(folder, judged_in, rows, last, seed=seed, scenes=scenes)
+    finish(folder, judged_in, rows, last, command=command, seed=seed, scenes=scenes)
     for name in learners:
         closed = gap_closed(rows, name)
         if closed is not None:
@@ -169,8 +178,10 @@ def pretrain_command(
     encoder_options: dict[str, Any],
     training: dict[str, Any],
     *,
+    command: str,
     source_name: str,
     encoder: str = "multizoom",
+    task: str = "classify",
     resume: bool = False,
     device: str = "cpu",
     seed: int = 0,
@@ -182,16 +193,19 @@ def pretrain_command(
         source: options of the source.
         encoder_options: options of the encoder.
         training: options of the training.
+        command: what was typed, for the record.
         source_name: name of the source, or module:Class.
         encoder: name of the encoder, or module:Class.
+        task: name of the task, or module:Class.
         resume: go on from the checkpoint in the output folder.
         device: torch device.
         seed: of weights, scenes and gazes.
         out: output folder; perception.safetensors in it can be named in gym.make and --perception.
     """
+    check_device(device)
     folder = Path(out)
     scenes, validation = (make_source(source_name, split, **source) for split in ("train", "validation"))
-    perception = Perception.build(scenes, encoder=encoder, seed=seed, **encoder_options).to(device)
+    perception = Perception.build(scenes, encoder=encoder, task=task, seed=seed, **encoder_options).to(device)
     job = Pretraining(perception, scenes, seed=seed, **training)
     if resume:
         job.load(folder / "training.safetensors")
@@ -211,8 +225,8 @@ def pretrain_command(
                         accuracy = validate(perception, validation, near=near, looks=job.looks)
                         writer.add_scalar(f"validation/{law}", accuracy[-1], job.done)
                         tqdm.write(f"{job.done} updates, {law} gaze: {' '.join(f'{a:.3f}' for a in accuracy)}")
-    command = " ".join(["python", "train.py", *sys.argv[1:]])
-    origin = {"source": source_name, "source_options": source, "training": {**training, "seed": seed}}
+    portable = {name: value for name, value in source.items() if name not in ("root", "download")}
+    origin = {"source": source_name, "source_options": portable, "training": {**training, "seed": seed}}
     perception.spec = {**perception.spec, **origin, "command": command}
     perception.save(folder / "perception.safetensors")
     print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
@@ -222,6 +236,7 @@ def show_command(
     world: dict[str, Any],
     agents: dict[str, dict[str, Any]],
     *,
+    command: str,
     images: list[str],
     agent: str | None = None,
     policy: str = "runs/main/policy.safetensors",
@@ -233,6 +248,7 @@ def show_command(
     Args:
         world: options of the world.
         agents: options of each agent.
+        command: what was typed, for the record.
         images: picture files of any sizes.
         agent: a scripted agent in place of a saved policy.
         policy: path of a saved policy.
@@ -242,16 +258,29 @@ def show_command(
     if agent is None and not Path(policy).is_file():
         raise FileNotFoundError(f"no policy at {policy}: run `python train.py` first, or choose --agent spiral")
     folder, seen = Path(out), load_frozen(world["perception"], device=world["device"], precision=world["precision"])
+    if "classes" not in seen.spec["task_config"]:
+        raise ValueError(f"show needs a perception that names classes; the task of this one is {seen.spec['task']}")
     source = Unlabelled(images, channels=seen.encoder.channels, classes=seen.spec["task_config"]["classes"])
-    rules = {name: world[name] for name in ("glimpses", "reward", "first_look", "clock")}
+    rules = {name: world[name] for name in ("glimpses", "first_look", "clock")}
     place = World(source, seen, **rules)
     looker = make_agent(agent, place, seed=seed, **agents.get(agent, {})) if agent else load_agent(policy, place)
     evaluation = evaluate(place, looker, scenes=len(images), seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(images):
-        target = folder / f"{Path(path).stem}.png"
+        target = folder / f"scan-{number}-{Path(path).stem}.png"
         save_figure(target, scan_paths(place, evaluation, [number], columns=1, truth_known=False))
         print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
+
+
+def resumed(agent: Agent, path: Path) -> Agent:
+    """Return the agent that was saved at `path`; ValueError unless it was made as `agent` is."""
+    saved = load_agent(path, agent.world)
+    for what in ("name", "seed", "options"):
+        if getattr(saved, what) != getattr(agent, what):
+            raise ValueError(
+                f"{path} cannot go on: its {what} is {getattr(saved, what)}, the command line's {getattr(agent, what)}"
+            )
+    return saved
 
 
 def default_controls(world: World) -> list[str]:
@@ -280,10 +309,9 @@ def validate(perception: Perception, source: Any, *, near: float, looks: int, sc
 
 
 def finish(
-    folder: Path, world: World, rows: list[dict[str, Any]], shown: Evaluation, *, seed: int, scenes: int
+    folder: Path, world: World, rows: list[dict[str, Any]], shown: Evaluation, *, command: str, seed: int, scenes: int
 ) -> None:
     """Write results.json, results.csv and the pictures, and print the table."""
-    command = " ".join(["python", "train.py", *sys.argv[1:]])
     contents = results(world, rows, command=command, seed=seed, scenes=scenes)
     write_results(folder, contents)
     save_figure(folder / "scan_paths.png", scan_paths(world, shown, range(min(8, scenes))))
@@ -312,7 +340,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare_command,
     "show": show_command,
 }
-GROUPED = ("world", "agents", "source", "encoder_options", "training")  # parameters made of other options
+GROUPED = {"world", "agents", "source", "encoder_options", "training", "command", "source_name"}  # not options by name
+COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before anything is done
+NOT_OF_WORLD = {
+    "show": {"split", "source", "canvas", "source_options", "reward"}
+}  # the others choose a split themselves
+FROM_SOURCE = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # of an encoder, taken from the source
 
 
 class OneLineParser(ArgumentParser):
@@ -320,17 +353,22 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:
         """Exit with the message, and where an option is not known, with those that are."""
-        message = " ".join(message.split())
         if "unrecognized arguments" in message.lower():
             known = sorted(option for option in self._option_string_actions if option.startswith("--"))
             message += f"; known: {' '.join(known)}"
-        raise SystemExit(f"train.py: error: {message}")
+        fail(message)
 
 
-def add_options(parser: ArgumentParser, function: Callable, *, group: str | None = None, skip: set[str] = frozenset()):
+def fail(message: object) -> NoReturn:
+    """Exit with a one-line error."""
+    raise SystemExit(f"train.py: error: {' '.join(str(message).split())}")
+
+
+def add_options(parser: ArgumentParser, function: Callable, *, group: str | None = None, skip: Set[str] = frozenset()):
     """Add the parameters of a function or class as options, with their documentation and defaults.
 
-    What jsonargparse does, but that a flag needs no value (`--resume`) and a list no brackets (`--images a b`).
+    What jsonargparse does, but that a flag needs no value (`--resume`, `--no_resume`), a list no brackets
+    (`--controls random raster`), and a list without a default is positional.
     """
     target = function.__init__ if isinstance(function, type) else function
     owners = reversed(function.__mro__) if isinstance(function, type) else [function]
@@ -340,19 +378,20 @@ def add_options(parser: ArgumentParser, function: Callable, *, group: str | None
     own = set()
     for name, parameter in inspect.signature(target).parameters.items():
         option = f"--{group}.{name}" if group else f"--{name}"
+        meaning = documented.get(name, "")
         if name in skip:
             continue
         if parameter.annotation is bool and parameter.default is False:
-            parser.add_argument(option, action="store_true", help=f"{documented[name]} (flag)")
+            parser.add_argument(option, action=ActionYesNo(yes_prefix="", no_prefix="no_"), default=False, help=meaning)
             own.add(name)
         elif parameter.annotation in (list[str], list[str] | None):
-            required = parameter.default is parameter.empty
-            parser.add_argument(option, nargs="+", type=str, required=required, help=documented[name])
+            option = name if parameter.default is parameter.empty else option
+            parser.add_argument(option, nargs="+", type=str, help=meaning)
             own.add(name)
     if isinstance(function, type):
-        parser.add_class_arguments(function, group, skip=skip | own)
+        parser.add_class_arguments(function, group, skip={*skip, *own})
     else:
-        parser.add_function_arguments(function, group, skip=skip | own)
+        parser.add_function_arguments(function, group, skip={*skip, *own})
 
 
 def command_parser(command: str, named: argparse.Namespace) -> ArgumentParser:
@@ -360,19 +399,17 @@ def command_parser(command: str, named: argparse.Namespace) -> ArgumentParser:
     function = COMMANDS[command]
     parser = OneLineParser(prog=f"train.py {command}", description=parse_docstring(function.__doc__).short_description)
     if command == "pretrain":
-        add_options(parser, SOURCES.resolve(named.source), group=group_name(named.source), skip={"split"})
-        shape = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # taken from the source
-        add_options(parser, ENCODERS.resolve(named.encoder), group=group_name(named.encoder), skip=shape)
-        add_options(parser, Pretraining, skip={"perception", "source", "seed"})
+        plugins = [(SOURCES, named.source, {"split"}), (ENCODERS, named.encoder, FROM_SOURCE)]
         parser.add_argument("--source", default="digits", help=f"one of {', '.join(SOURCES)}, or module:Class")
-        add_options(parser, function, skip={*GROUPED, "source_name"})
-        return parser
-    add_options(parser, make_world, skip={"split"})
-    add_options(parser, function, skip=set(GROUPED))
-    for name in dict.fromkeys(named.agents):
-        skip = {"world", "seed"}
-        if set(inspect.signature(AGENTS.resolve(name).__init__).parameters) - {"self", *skip}:
-            add_options(parser, AGENTS.resolve(name), group=group_name(name), skip=skip)
+        add_options(parser, Pretraining, skip={"perception", "source", "seed"})
+    else:
+        plugins = [(AGENTS, name, {"world", "seed"}) for name in dict.fromkeys(named.agents)]
+        add_options(parser, make_world, skip=NOT_OF_WORLD.get(command, {"split"}))
+    add_options(parser, function, skip=GROUPED)
+    for registry, name, skip in plugins:
+        kind = registry.resolve(name)
+        if set(inspect.signature(kind).parameters) - skip:
+            add_options(parser, kind, group=group_name(name), skip=skip)
     return parser
 
 
@@ -381,68 +418,97 @@ def group_name(name: str) -> str:
     return name.rpartition(":")[2].lower()
 
 
-def run(command: str, options: dict[str, Any], named: argparse.Namespace) -> None:
+def run(command: str, options: dict[str, Any], named: argparse.Namespace, typed: str) -> None:
     """Call a command with its options, after they were written to run.json in the output folder."""
-    write_json(Path(options["out"]) / "run.json", {command: options})
+    for name in COUNTS:
+        if options.get(name) is not None and options[name] < 1:
+            raise ValueError(f"{name} must be at least 1, got {options[name]}")
+    repeatable = {name: value for name, value in options.items() if name not in ("resume", "config")}
+    write_json(Path(options["out"]) / "run.json", {command: repeatable})
     own = {name: options[name] for name in inspect.signature(COMMANDS[command]).parameters if name in options}
     if command == "pretrain":
         names = set(inspect.signature(Pretraining).parameters) - {"perception", "source", "seed"}
         groups = {
-            "source": {k: v for k, v in options[group_name(named.source)].items() if v is not None},
-            "encoder_options": options[group_name(named.encoder)],
+            "source": {k: v for k, v in options.get(group_name(named.source), {}).items() if v is not None},
+            "encoder_options": options.get(group_name(named.encoder), {}),
             "training": {name: options[name] for name in names},
             "source_name": named.source,
         }
-        return COMMANDS[command](**{**own, **groups})
-    world = {name: options[name] for name in inspect.signature(make_world).parameters if name != "split"}
+        return COMMANDS[command](command=typed, **{**own, **groups})
+    world = {name: options[name] for name in inspect.signature(make_world).parameters if name in options}
+    world.pop("split", None)
     agents = {name: options.get(group_name(name), {}) for name in named.agents}
-    return COMMANDS[command](world=world, agents=agents, **own)
+    return COMMANDS[command](command=typed, world=world, agents=agents, **own)
 
 
-def names_in(arguments: list[str], config: dict[str, Any]) -> argparse.Namespace:
+def names_in(command: str, arguments: list[str], config: dict[str, Any]) -> argparse.Namespace:
     """Find the plug-ins that a command line names, before the options that they add can be parsed."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for option, default in (("agent", "grpo"), ("source", "digits"), ("encoder", "multizoom")):
+    peek.error = fail
+    agent = {"policy": "grpo"}.get(command)
+    for option, default in (("agent", agent), ("source", "digits"), ("encoder", "multizoom")):
         peek.add_argument(f"--{option}", default=config.get(option) or default)
-    for option, default in (("learners", ["grpo", "ppo", "a2c"]), ("controls", [])):
+    learners = ["grpo", "ppo", "a2c"] if command == "compare" else []
+    for option, default in (("learners", learners), ("controls", [])):
         peek.add_argument(f"--{option}", nargs="+", default=config.get(option) or default)
     named, _ = peek.parse_known_args(arguments)
-    named.agents = [named.agent, *named.controls, *(named.learners if arguments[:1] == ["compare"] else [])]
+    named.agents = [*([named.agent] if named.agent else []), *named.controls, *named.learners]
     return named
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; `arguments` default to those of the process, and none at all means the main job."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments) or MAIN
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    typed = shlex.join(["python", "train.py", *arguments])
+    arguments = arguments or MAIN
     warnings.filterwarnings("ignore", message=".*GPU.*MlpPolicy.*")
     try:
         config: dict[str, Any] = {}
         if arguments[0] == "--config":
-            command, config = next(iter(json.loads(Path(arguments[1]).read_text()).items()))
+            command, config = read_config(arguments[1:2])
             arguments = [command, *arguments[2:]]
-        command = arguments[0]
+        command, rest = arguments[0], arguments[1:]
         if command in ("-h", "--help"):
             print(overview())
             return
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
-        named = names_in(arguments, config)
+        named = names_in(command, rest, config)
         parser = command_parser(command, named)
-        parser.set_defaults(flat(config))
-        options = parser.parse_args(arguments[1:])
-        run(command, options.as_dict(), named)
-    except (ValueError, TypeError, FileNotFoundError, json.JSONDecodeError) as error:
+        known = {action.dest: action for action in parser._actions}
+        parser.set_defaults(dict(flat(config, set(known))))
+        for positional in [action for action in known.values() if action.dest in config and not action.option_strings]:
+            rest = [*config[positional.dest], *rest]
+        options = parser.parse_args(rest)
+        run(command, options.as_dict(), named, typed)
+    except (ValueError, TypeError, OSError, ImportError) as error:
         if os.environ.get("FOVEAL_DEBUG"):
             raise
-        raise SystemExit(f"train.py: error: {' '.join(str(error).split())}") from error
+        fail(error)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped") from None
 
 
-def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested options with dotted names."""
-    values: dict[str, Any] = {}
+def read_config(paths: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return the command and the options of a run.json."""
+    if not paths:
+        raise ValueError("--config needs the path of a run.json")
+    content = json.loads(Path(paths[0]).read_text())
+    if not isinstance(content, dict) or len(content) != 1 or not isinstance(next(iter(content.values())), dict):
+        raise ValueError(f"{paths[0]} is no run.json: it holds one command with its options")
+    return next(iter(content.items()))
+
+
+def flat(options: dict[str, Any], known: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of the nested options that a parser knows; groups of other plug-ins are left out."""
     for key, value in options.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return values
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and any(other.startswith(f"{name}.") for other in known):
+            yield from flat(value, known, f"{name}.")
+        elif name in known:
+            yield name, value
+        elif not isinstance(value, dict):
+            raise ValueError(f"run.json has an unknown option {name!r}")
 
 
 def overview() -> str:

@@ -16,4 +16,5 @@ AGENTS = Registry(
         "a2c": "agents.sb3:A2c",
         "sb3": "agents.sb3:StableBaselines",
     },
+    base="agents.base:Agent",
 )

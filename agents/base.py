@@ -23,6 +23,7 @@ class Agent:
     """
 
     learns = False
+    draws = False  # whether even its greedy gaze is drawn at random
     name: str  # as in the registry; set by `make_agent`
     options: dict[str, Any]  # of its constructor; set by `make_agent`
     seconds: float = 0.0  # spent in training so far; this and the next are kept by whoever calls `train`
@@ -54,7 +55,8 @@ class Agent:
     def header(self) -> dict[str, Any]:
         """Return what a saved policy says of itself, as JSON."""
         spent = {"seconds": self.seconds, "glimpses": self.glimpses}
-        return {"agent": self.name, "options": self.options, "seed": self.seed, **spent}
+        made_for = {"perception": self.world.perception.fingerprint, "clock": self.world.clock}
+        return {"agent": self.name, "options": self.options, "seed": self.seed, **spent, **made_for}
 
 
 def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
@@ -65,8 +67,18 @@ def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Age
 
 
 def load_agent(path: str | os.PathLike, world: World) -> Agent:
-    """Make the agent that saved its policy at `path`, with what it had learned; ValueError if it is damaged."""
+    """Make the agent that saved its policy at `path`, with what it had learned.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or was trained on another perception or with another setting of the clock.
+    """
     _, header = checkpoint.load(path, "policy")
+    if header["perception"] != world.perception.fingerprint or header["clock"] != world.clock:
+        raise ValueError(
+            f"{path} was trained on perception {header['perception']} with clock={header['clock']}, this world has "
+            f"{world.perception.fingerprint} and clock={world.clock}"
+        )
     agent = make_agent(header["agent"], world, seed=header["seed"], **header["options"])
     agent.load(path)
     agent.seconds, agent.glimpses = header["seconds"], header["glimpses"]

@@ -141,12 +141,20 @@ class Grpo(Agent):
         super().__init__(world, seed=seed)
         if group < 2:
             raise ValueError(f"a group needs at least 2 traces, got group={group}")
+        numbers = {"scenes": scenes, "epochs": epochs, "minibatch": minibatch, "mixtures": mixtures, "width": width}
+        deviations = {"first_deviation": first_deviation, "last_deviation": last_deviation}
+        for name, value in numbers.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name, value in deviations.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
         self.scenes, self.group, self.epochs, self.minibatch = scenes, group, epochs, minibatch
         self.learning_rate, self.discount, self.clip = learning_rate, discount, clip
         self.kl_weight, self.entropy_weight = kl_weight, entropy_weight
         self.first_deviation, self.last_deviation = first_deviation, last_deviation
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self.policy = MixturePolicy(world.observation_shape, mixtures=mixtures, width=width)
         self.policy.to(world.device)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_weight else None

@@ -5,7 +5,7 @@ import io
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,17 @@ def results(world: World, rows: list[dict[str, Any]], *, command: str, seed: int
         "perception": str(world.options.get("perception")),
         "split": world.source.split,
         "scenes": scenes,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}},
         "rows": rows,
     }
+
+
+def installed(package: str) -> str:
+    """Return the version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:  # this project, run from a checkout that was not installed
+        return "not installed"
 
 
 def write_results(folder: Path, contents: dict[str, Any]) -> None:

@@ -40,6 +40,8 @@ class Sb3VecEnv(VecEnv):
     def reset(self) -> np.ndarray:
         """Begin new episodes; return the observations [num_envs, N, D]."""
         seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
+        if any(self._options):
+            raise ValueError("options of a reset are not passed through Stable-Baselines3; reset the batch itself")
         observations, infos = self.batch.reset(seed=seeds)
         self._reset_seeds()
         self._reset_options()
@@ -128,6 +130,7 @@ class StableBaselines(Agent):
         steps = {"n_steps": world.glimpses * episodes} if self.on_policy else {}
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
+            steps["stats_window_size"] = num_envs * episodes
             self.model = kind("MlpPolicy", env, seed=seed, device=world.device, **steps, **(options or {}))
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
@@ -285,8 +288,10 @@ class A2c(StableBaselines):
 def _global_seed(seed: int) -> Iterator[None]:
     """Seed the global generators, which Stable-Baselines3 draws from, and leave them afterwards as they were."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        stable_baselines3.common.utils.set_random_seed(seed)
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            stable_baselines3.common.utils.set_random_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

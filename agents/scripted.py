@@ -12,6 +12,8 @@ from foveal_env.world import Episode, World
 class Random(Agent):
     """Uniform over the image."""
 
+    draws = True
+
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
         gaze = torch.rand(len(episode.glimpses), 2, generator=generator) * 2 - 1
@@ -72,6 +74,8 @@ class Oracle(Agent):
         seed: not used.
         spread: standard deviation of the gaze around the target's centre, in sides of the target.
     """
+
+    draws = True
 
     def __init__(self, world: World, *, seed: int = 0, spread: float = 0.4):
         super().__init__(world, seed=seed)

@@ -79,11 +79,14 @@ def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], No
             raise KeyboardInterrupt
         stop.set()
 
-    def updated() -> None:
-        nonlocal last
+    def end_if_asked() -> None:
         if stop.is_set():
             save(path)
             raise SystemExit(f"stopped; saved in {path}. The same command with --resume goes on from here")
+
+    def updated() -> None:
+        nonlocal last
+        end_if_asked()
         if time.monotonic() - last > SAVE_EVERY:
             save(path)
             last = time.monotonic()
@@ -93,7 +96,8 @@ def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], No
     before = {number: signal.signal(number, ask) for number in caught}
     try:
         yield updated
+        end_if_asked()
         save(path)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)

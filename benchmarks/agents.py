@@ -1,7 +1,13 @@
-"""The comparison of agents on the shipped perception: GRPO, PPO and A2C at equal glimpses, beside every control."""
+"""The comparison of agents on the shipped perception: GRPO, PPO and A2C at equal glimpses, beside every control.
+
+Options are passed on to `train.py compare`: ``python -m benchmarks.agents --resume`` goes on after an interruption.
+"""
 
 import json
 import shutil
+import sys
+
+import torch
 
 import train
 from agents.report import gap_closed, table
@@ -16,7 +22,7 @@ SEEDS = 3
 def main() -> None:
     """Run the comparison and publish it."""
     arguments = ["compare", "--reward", "probability", "--precision", "auto", "--seeds", str(SEEDS)]
-    train.main([*arguments, "--learners", *LEARNERS, "--controls", *CONTROLS, "--out", str(FOLDER)])
+    train.main([*arguments, "--learners", *LEARNERS, "--controls", *CONTROLS, "--out", str(FOLDER), *sys.argv[1:]])
     results = json.loads((FOLDER / "results.json").read_text())
     results["command"] = "python -m benchmarks.agents"
     closed = {name: gap_closed(results["rows"], name) for name in LEARNERS}
@@ -25,7 +31,7 @@ def main() -> None:
     notes = [
         f"Mean ± half width of the 95 % interval over {SEEDS} seeds, {results['scenes']} test scenes on a canvas of "
         f"{results['canvas']} px, {pixels} sensor pixels a glimpse ({pixels / results['canvas'] ** 2:.1%} of the "
-        f"image), {results['rows'][-1]['train_glimpses']:,} glimpses of training for each learner, two CPU cores. At "
+        f"image), {results['rows'][-1]['train_glimpses']:,} glimpses of training for each learner, {torch.get_num_threads()} CPU threads. At "
         "the last glimpse "
         + ", ".join(f"{name} closes {share:.0%}" for name, share in closed.items())
         + " of the distance from `random` to `oracle`. `oracle` looks near the target because it knows where it is; "
@@ -33,6 +39,7 @@ def main() -> None:
         "again.",
         "![Accuracy against glimpses](docs/accuracy.png)",
     ]
+    (ROOT / "docs").mkdir(exist_ok=True)
     shutil.copy(FOLDER / "accuracy.png", ROOT / "docs" / "accuracy.png")
     publish("agents", results, "\n\n".join([table(results), *notes]))
 

@@ -8,4 +8,5 @@ ENCODERS = Registry(
         "multizoom": "encoders.multizoom:MultiZoom",
         "gru": "encoders.gru:Gru",
     },
+    base="encoders.base:Encoder",
 )

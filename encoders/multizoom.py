@@ -52,7 +52,7 @@ class MultiZoom(Encoder):
 
     The position of a patch enters as a small MLP of its (x, y, z). A learned embedding of each state token is added
     again at every step (arXiv 2604.20392), so the initial state is zero. A prompt is one more state token, which
-    every step reads and none changes. The state is not detached here: see `Perception.fit`.
+    every step reads and none changes. The state is not detached here: whoever trains it does, or does not.
 
     Args:
         patch: side P of a patch in px, after resizing.

@@ -7,14 +7,17 @@ from typing import Any
 class Registry(dict[str, str]):
     """Short names of one kind of plug-in; a name with a colon is anybody's own ``"module:Class"``.
 
-    >>> ENCODERS = Registry("encoder", {"multizoom": "encoders.multizoom:MultiZoom"})
+    Whatever a name leads to must be a subclass of `base`, itself a "module:Class": a name may come from a checkpoint,
+    and is never a way to call anything else.
+
+    >>> ENCODERS = Registry("encoder", {"multizoom": "encoders.multizoom:MultiZoom"}, base="encoders.base:Encoder")
     >>> ENCODERS.make("multizoom", width=64)
     >>> ENCODERS.make("my_package.my_module:MyEncoder", width=64)  # needs no registration
     """
 
-    def __init__(self, kind: str, entries: dict[str, str]):
+    def __init__(self, kind: str, entries: dict[str, str], *, base: str):
         super().__init__(entries)
-        self.kind = kind
+        self.kind, self.base = kind, base
 
     def resolve(self, name: str) -> type:
         """Return the class called `name`; ValueError names the known ones."""
@@ -23,12 +26,19 @@ class Registry(dict[str, str]):
             raise ValueError(
                 f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))} (or 'module:Class' for your own)"
             )
-        module, _, attribute = path.partition(":")
         try:
-            return getattr(import_module(module), attribute)
-        except (ModuleNotFoundError, AttributeError) as error:
+            found, base = _import(path), _import(self.base)
+        except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"{self.kind} {name!r} cannot be imported: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ValueError(f"{self.kind} {name!r} is not a subclass of {self.base}")
+        return found
 
     def make(self, name: str, **config: Any) -> Any:
         """Construct the class called `name`; TypeError on options that it does not have."""
         return self.resolve(name)(**config)
+
+
+def _import(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,5 +1,6 @@
 """Gymnasium's views of a world: a native batch, and the single environment as a batch of one. No logic of their own."""
 
+import operator
 import warnings
 from typing import Any
 
@@ -80,7 +81,9 @@ class FovealVectorEnv(VectorEnv):
                 the scenes by index instead of drawing them.
         """
         options = options or {}
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        if seed is not None and not isinstance(seed, list | tuple):
+            seed = operator.index(seed)
+            super().reset(seed=seed)
         chosen = self._reset_mask(options)
         self._seed(seed, chosen)
         self._begin(chosen, options.get("scene"))
@@ -98,7 +101,7 @@ class FovealVectorEnv(VectorEnv):
         if old.any():  # NEXT_STEP: these rows begin anew and ignore their action
             self._begin(old)
         ended = self.world.ended(self._episode).cpu().numpy()
-        self._ended = ended
+        self._ended = ended.copy()
         final = {}
         if ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
             final = self._final(ended)
@@ -139,7 +142,7 @@ class FovealVectorEnv(VectorEnv):
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
         for row in np.flatnonzero(chosen):
             if seeds[row] is not None:
-                self._stream[row], self._count[row] = seeds[row], 0
+                self._stream[row], self._count[row] = operator.index(seeds[row]) % 2**63, 0
 
     def _begin(self, chosen: np.ndarray, scene: int | np.ndarray | None = None) -> None:
         """Start new episodes in the rows where `chosen` is true."""
@@ -148,9 +151,10 @@ class FovealVectorEnv(VectorEnv):
             index = scramble(self._stream[rows], 0) ^ scramble(self._count[rows], 1)
             self._count[rows] += 1
         else:
-            index = torch.as_tensor(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
-            if (index < 0).any():
+            scene = np.asarray(scene)
+            if not np.issubdtype(scene.dtype, np.integer) or (scene < 0).any():
                 raise ValueError(f"a scene is an index of at least 0, got {scene}")
+            index = torch.from_numpy(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
         with torch.no_grad():
             new = self.world.start(self.world.scenes(index))
         self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
@@ -198,9 +202,9 @@ class FovealVectorEnv(VectorEnv):
             observations[row] = observation
         return {
             "final_obs": observations,
-            "_final_obs": ended,
+            "_final_obs": ended.copy(),
             "final_info": self._infos(ended),
-            "_final_info": ended,
+            "_final_info": ended.copy(),
         }
 
 

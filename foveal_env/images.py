@@ -99,9 +99,9 @@ class Images(Batch):
         neighbours = self.table.as_strided((len(self.table) - 1, 2 * self.channels), (self.channels, 1))
         upper = neighbours.index_select(0, entry.flatten()).view(shape)
         lower = neighbours.index_select(0, below).view(shape)
-        down = (y - top).to(upper.dtype)[..., :, None, None, None]
-        right = (x - left).to(upper.dtype)[..., None, :, None]
-        column = torch.lerp(upper, lower, down)
+        down = (y - top).double()[..., :, None, None, None]
+        right = (x - left).double()[..., None, :, None]
+        column = torch.lerp(upper.double(), lower.double(), down)  # a small box is the difference of large sums
         corner = torch.lerp(column[..., 0, :], column[..., 1, :], right)
         sums = corner.diff(dim=2).diff(dim=3).permute(0, 1, 4, 2, 3)
         return (sums / (255 * area[:, :, None])).float()

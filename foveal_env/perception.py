@@ -1,8 +1,9 @@
 """A perception: encoder and task head as one thing, which is trained in stage 1, then frozen and shared."""
 
+import hashlib
 import json
 import os
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,23 @@ def arithmetic(precision: str, device: str | torch.device) -> torch.dtype:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if torch.device(device).type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    return torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and native) else torch.float32
+    return torch.bfloat16 if native else torch.float32
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError unless torch knows the device and can use it here."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; known: cpu, cuda, cuda:0, mps, ...") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: this torch sees no GPU; use 'cpu'")
 
 
 class Perception(nn.Module):
@@ -65,7 +78,7 @@ class Perception(nn.Module):
             **config,
         }
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             return Perception({"encoder": encoder, "encoder_config": config, "task": task, "task_config": described})
 
     def initial(self, scenes: Scenes) -> Tensor:
@@ -81,16 +94,23 @@ class Perception(nn.Module):
         """Judge the answer that the head reads off a state."""
         return self.task.judge(self.task(state), scenes)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short name of these weights: what learns on a frozen perception belongs to it alone."""
+        weights = checkpoint.serialise({name: tensor.cpu() for name, tensor in self.state_dict().items()})
+        return hashlib.sha256(weights).hexdigest()[:12]
+
     def frozen(self) -> "Perception":
         """Freeze in place: evaluation mode, no gradients."""
         return self.eval().requires_grad_(False)
 
     def check_fits(self, source: Source) -> None:
         """Raise ValueError unless the scenes of a source fit encoder and head."""
+        described = TASKS.resolve(self.spec["task"]).describe(source)
         for what, mine, theirs in (
             ("channels", self.encoder.channels, source.channels),
             ("prompt_size", self.encoder.prompt_size, source.prompt_size),
-            ("task_config", self.spec["task_config"], TASKS.resolve(self.spec["task"]).describe(source)),
+            ("task_config", self.spec["task_config"], json.loads(json.dumps(described))),
         ):
             if mine != theirs:
                 raise ValueError(
@@ -140,6 +160,7 @@ def load_frozen(name: str | os.PathLike, *, device: str = "cpu", precision: str 
 
     Raises ValueError or FileNotFoundError as `Perception.load` does, and ValueError for an unknown precision.
     """
+    check_device(device)
     path = find(name)
     changed = path.stat().st_mtime_ns if path.is_file() else 0
     return _load_frozen(path, changed, str(device), arithmetic(precision, device))

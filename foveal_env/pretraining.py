@@ -73,6 +73,11 @@ class Pretraining:
         near = (0.7 if source.knows_target else 0.0) if near is None else near
         if near and not source.knows_target:
             raise ValueError("this source does not know where the target is: near must be 0")
+        for name, value in {"steps": steps, "batch": batch, "looks": looks}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= near <= 1 or spread < 0:
+            raise ValueError(f"near lies in [0, 1] and spread is at least 0, got {near} and {spread}")
         perception.check_fits(source)
         self.perception, self.source = perception, source
         self.steps, self.batch, self.looks = steps, batch, looks

@@ -10,7 +10,7 @@ from encoders.registry import Registry
 from foveal_env.batch import Batch
 from foveal_env.sources.base import Scenes, Source
 
-TASKS = Registry("task", {"classify": "foveal_env.tasks:Classify"})
+TASKS = Registry("task", {"classify": "foveal_env.tasks:Classify"}, base="foveal_env.tasks:Task")
 
 
 @dataclass(frozen=True)

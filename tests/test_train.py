@@ -124,10 +124,10 @@ def test_compare_at_equal_glimpses(small_perception, tmp_path, capsys):
 def test_show_draws_pictures_of_any_size(small_perception, tmp_path, capsys):
     Image.linear_gradient("L").resize((300, 90)).save(tmp_path / "wide.png")
     Image.new("RGB", (31, 64), "white").save(tmp_path / "tall.jpg")
-    pictures = ["--images", str(tmp_path / "wide.png"), str(tmp_path / "tall.jpg")]
+    pictures = [str(tmp_path / "wide.png"), str(tmp_path / "tall.jpg")]
     common = ["show", "--perception", small_perception, "--out", str(tmp_path / "out"), *pictures]
     train.main([*common, "--agent", "spiral"])
-    assert width(tmp_path / "out" / "wide.png") > 200
+    assert width(tmp_path / "out" / "scan-0-wide.png") > 200
     assert capsys.readouterr().out.count("the answer is") == 2
     policy(small_perception, tmp_path / "trained")
     train.main([*common, "--policy", str(tmp_path / "trained" / "policy.safetensors"), "--glimpses", "2"])
@@ -144,8 +144,8 @@ def test_show_draws_pictures_of_any_size(small_perception, tmp_path, capsys):
         (["policy", "--perception", "nope"], "unknown perception 'nope'; known: "),
         (["policy", "--reward", "nope"], "unknown reward 'nope'; known: gain, probability, correct"),
         (["policy", "--glimpses", "many"], "glimpses"),
-        (["show", "--images", "/no/such.png", "--agent", "spiral"], "no such picture: /no/such.png"),
-        (["show", "--images", "x.png", "--policy", "none.safetensors"], "run `python train.py` first"),
+        (["show", "/no/such.png", "--agent", "spiral"], "no such picture: /no/such.png"),
+        (["show", "x.png", "--policy", "none.safetensors"], "run `python train.py` first"),
         (["--config", "/no/such/run.json"], "run.json"),
         (["policy", "--resume"], "no such checkpoint"),
         (["evaluate", "--policies", "none.safetensors"], "no such checkpoint"),

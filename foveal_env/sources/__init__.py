@@ -13,4 +13,5 @@ SOURCES = Registry(
         "imagenette": "foveal_env.sources.pictures:Imagenette",
         "folder": "foveal_env.sources.pictures:Folder",
     },
+    base="foveal_env.sources.base:Source",
 )

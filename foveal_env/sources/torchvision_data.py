@@ -44,5 +44,6 @@ def open_dataset(name: str, *, root: str | os.PathLike | None, download: bool, *
             raise
         raise FileNotFoundError(
             f"the data set {name} is not complete in {folder}: {error}. Set the variable FOVEAL_DATA (or root) to "
-            f"the folder that holds it, or ask for download=True (--download true) to fetch it there"
+            f"the folder that holds it, or ask for download=True to fetch it there (in train.py pretrain: "
+            f"--{name.lower()}.download)"
         ) from error
