@@ -31,8 +31,8 @@ def main() -> None:
     notes = [
         f"Mean ± half width of the 95 % interval over {SEEDS} seeds, {results['scenes']} test scenes on a canvas of "
         f"{results['canvas']} px, {pixels} sensor pixels a glimpse ({pixels / results['canvas'] ** 2:.1%} of the "
-        f"image), {results['rows'][-1]['train_glimpses']:,} glimpses of training for each learner, {torch.get_num_threads()} CPU threads. At "
-        "the last glimpse "
+        f"image), {results['rows'][-1]['train_glimpses']:,} glimpses of training for each learner, "
+        f"{torch.get_num_threads()} CPU threads. At the last glimpse "
         + ", ".join(f"{name} closes {share:.0%}" for name, share in closed.items())
         + " of the distance from `random` to `oracle`. `oracle` looks near the target because it knows where it is; "
         "`greedy_oracle` knows the label as well: bounds, not competitors. `python -m benchmarks.agents` makes it "

@@ -12,7 +12,7 @@ from agents.sb3 import Sb3VecEnv
 
 SCRIPTED = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
 QUICK = {
-    "grpo": {"scenes": 8, "group": 4, "minibatch": 64, "width": 32},
+    "grpo": {"scenes": 8, "group": 4, "minibatch": 64, "width": 32, "averaging": 0.5},
     "ppo": {"num_envs": 16, "episodes": 2, "batch_size": 32},
     "a2c": {"num_envs": 8},
     "sb3": {"algorithm": "SAC", "num_envs": 4, "options": {"learning_starts": 10}},
