@@ -75,7 +75,8 @@ def outside_encoder_share(count: int) -> list[float]:
         shares = []
         for _ in range(ROUNDS):
             inside = 0.0
-            shares.append(1 - inside / (seconds_per_step(env, actions) * len(actions)))
+            total = seconds_per_step(env, actions) * len(actions)
+            shares.append(1 - inside / total)
         return shares
     finally:
         del encoder.step
@@ -99,7 +100,7 @@ def main() -> None:
         "sync_steps_per_second_64": round(ratio["sync_steps_per_second"]),
         "outside_encoder_share_256": round(statistics.median(shares), 3),
         "outside_encoder_share_256_range": [round(min(shares), 3), round(max(shares), 3)],
-        "import_seconds": round(statistics.median(imports), 3),
+        "import_seconds": round(statistics.median(imports), 4),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -116,7 +117,7 @@ def main() -> None:
             f" {results['sync_steps_per_second_64']:,} | |",
             f"| share of a step outside the encoder at 256, resets included |"
             f" {results['outside_encoder_share_256']:.1%} ({least:.1%} to {most:.1%}) | at most 15 % |",
-            f"| `import foveal_env` after gymnasium | {results['import_seconds']:.3f} s | under 0.3 s |",
+            f"| `import foveal_env` after gymnasium | {results['import_seconds']:.4f} s | under 0.3 s |",
         ]
     )
     publish("throughput", results, table)

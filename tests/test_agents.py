@@ -9,6 +9,8 @@ from agents import AGENTS
 from agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
 from agents.grpo import MixturePolicy, discounted_returns, entropy_bound, group_advantages, log_density, sample
 from agents.sb3 import Sb3VecEnv
+from foveal_env.perception import Perception
+from foveal_env.world import World, make_world
 
 SCRIPTED = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
 QUICK = {
@@ -224,6 +226,31 @@ def test_unknown_agents_and_damaged_policies(small_world, tmp_path):
     small_world.source = blind
     with pytest.raises(ValueError, match="needs a source that knows"):
         make_agent("oracle", small_world)
+
+
+def test_a_policy_belongs_to_its_perception(small_world, small_perception, tmp_path):
+    path = tmp_path / "p.safetensors"
+    quick("grpo", small_world).save(path)
+    clocked = make_world(perception=small_perception, glimpses=3, clock=True)
+    with pytest.raises(ValueError, match=r"with clock=False, this world has .* clock=True"):
+        load_agent(path, clocked)
+    other = Perception.load(small_perception).frozen()
+    next(other.parameters()).data += 1
+    with pytest.raises(ValueError, match="was trained on perception"):
+        load_agent(path, World(small_world.source, other, glimpses=3))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"last_deviation": 0.0}, "must be above 0"),
+        ({"averaging": 1.0}, "in"),
+    ],
+)
+def test_impossible_settings_are_named(small_world, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent("grpo", small_world, **options)
 
 
 def test_an_off_policy_algorithm_says_that_it_cannot_go_on(small_world, tmp_path):

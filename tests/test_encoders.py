@@ -96,4 +96,6 @@ def test_unknown_names_and_options():
         ENCODERS.make("multizoom", depht=3)
     with pytest.raises(ValueError, match="multiple of heads"):
         ENCODERS.make("multizoom", width=20, heads=3)
+    with pytest.raises(ValueError, match=r"'subprocess:run' is not a subclass of encoders.base:Encoder"):
+        ENCODERS.make("subprocess:run", args="exit 1", shell=True)
     assert ENCODERS.make("encoders.gru:Gru", width=16).state_shape == (1, 16)

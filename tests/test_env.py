@@ -135,6 +135,22 @@ def test_observations_are_fresh_arrays(options):
     assert env.step(np.zeros((2, 2)))[0].any()
 
 
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_what_is_returned_belongs_to_the_caller(options, mode):
+    """Writing into the arrays of one environment does not change its course."""
+    mine, other = (gym.make_vec(ID, num_envs=2, autoreset_mode=mode.value, **options) for _ in range(2))
+    mine.reset(seed=np.int64(0))
+    other.reset(seed=0)
+    for action in random_actions(2, 5):
+        results = mine.step(action), other.step(action)
+        compare(*results)
+        ended = results[0][2].copy()
+        for array in results[0][:4]:
+            array[:] = 0
+        if mode == AutoresetMode.DISABLED and ended.any():
+            compare(*[env.reset(options={"reset_mask": ended.copy()}) for env in (mine, other)])
+
+
 def test_a_scene_can_be_asked_for_by_its_index(options):
     env = gym.make(ID, split="test", **options)
     shown = [env.reset(seed=seed, options={"scene": 12}) for seed in (1, 2)]

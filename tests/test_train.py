@@ -68,6 +68,24 @@ def test_run_json_repeats_the_run(small_perception, tmp_path):
     assert runs[0]["first_look"] is None
 
 
+def test_run_json_can_be_changed_and_keeps_nested_options(small_perception, tmp_path):
+    policy(small_perception, tmp_path / "a", "--source_options", '{"clutter": 3}', "--canvas", "44")
+    config = ["--config", str(tmp_path / "a" / "run.json")]
+    train.main([*config, "--agent", "ppo", "--ppo.num_envs", "8", "--out", str(tmp_path / "b")])
+    again = json.loads((tmp_path / "b" / "run.json").read_text())["policy"]
+    assert again["source_options"] == {"clutter": 3}
+    assert (again["canvas"], again["agent"], again["ppo"]["num_envs"]) == (44, "ppo", 8)
+    (tmp_path / "bad.json").write_text('{"policy": {"glimpsess": 3}}')
+    with pytest.raises(SystemExit, match="unknown option 'glimpsess'"):
+        train.main(["--config", str(tmp_path / "bad.json")])
+
+
+def test_resuming_another_run_is_refused(small_perception, tmp_path):
+    policy(small_perception, tmp_path)
+    with pytest.raises(SystemExit, match="cannot go on: its seed is 0, the command line's 5"):
+        policy(small_perception, tmp_path, "--resume", "--seed", "5")
+
+
 def test_ctrl_c_loses_nothing(small_perception, tmp_path):
     """A run that is interrupted and resumed gives the policy of one that never was."""
     arguments = ["policy", "--perception", small_perception, *QUICK, "--train_glimpses", "24000"]
@@ -148,12 +166,21 @@ def test_show_draws_pictures_of_any_size(small_perception, tmp_path, capsys):
         (["show", "x.png", "--policy", "none.safetensors"], "run `python train.py` first"),
         (["--config", "/no/such/run.json"], "run.json"),
         (["policy", "--resume"], "no such checkpoint"),
+        (["policy", "--device", "nope"], "unknown device 'nope'"),
+        (["policy", "--scenes", "0"], "scenes must be at least 1"),
+        (["compare", "--seeds", "0"], "seeds must be at least 1"),
+        (["policy", "--agent"], "expected one argument"),
+        (["--config"], "needs the path"),
         (["evaluate", "--policies", "none.safetensors"], "no such checkpoint"),
     ],
 )
 def test_errors_are_one_line_that_names_the_choices(arguments, message, small_perception, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if arguments[0] in ("policy", "evaluate", "show") and "--perception" not in arguments:
+    if (
+        arguments[0] in ("policy", "evaluate", "compare", "show")
+        and arguments[-1] != "--agent"
+        and "--perception" not in arguments
+    ):
         arguments = [*arguments, "--perception", small_perception]
     with pytest.raises(SystemExit) as stop:
         train.main(arguments)
