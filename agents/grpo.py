@@ -7,7 +7,8 @@ frozen, so the states are stored and never computed again.
 
 Left out, and why: a critic (the group is the baseline); generalised advantages (they need a critic); the reference
 model and its KL by default (there is no pretrained policy to stay close to; `kl_weight` brings both back, the reference
-being the policy before training); rejection of groups with equal returns (their advantages are 0 by themselves).
+being the policy before training); rejection of groups with (nearly) equal returns
+(exactly equal ones have advantages of 0 by themselves, and a floor for the others measured worse).
 """
 
 import copy

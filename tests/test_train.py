@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,6 +128,20 @@ def test_pretrain_then_use(tmp_path, capsys):
     gru = ["--encoder", "gru", "--gru.patch", "6", "--gru.width", "12"]
     train.main(["pretrain", "--out", str(tmp_path / "gru"), *gru, *training])
     assert checkpoint.load(tmp_path / "gru" / "perception.safetensors", "perception")[1]["encoder"] == "gru"
+
+
+def test_pretrain_takes_plug_ins_of_ones_own(tmp_path, monkeypatch):
+    """README's classes, as a module that `--encoder`, `--source` and `--task` name."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    classes = [block.rpartition("\n\n\n")[0] for block in blocks if "(Encoder)" in block or "(Source)" in block]
+    classes += [block.rpartition("\n\n\n")[0] for block in blocks if "(Task)" in block]
+    (tmp_path / "plug_ins.py").write_text("\n".join(classes))
+    monkeypatch.syspath_prepend(tmp_path)
+    quick = ["--steps", "1", "--batch", "4"]
+    for option, name in (("encoder", "Average"), ("source", "Bars"), ("task", "Parity")):
+        train.main(["pretrain", f"--{option}", f"plug_ins:{name}", *quick, "--out", str(tmp_path / name)])
+        spec = checkpoint.load(tmp_path / name / "perception.safetensors", "perception")[1]
+        assert spec[option] == f"plug_ins:{name}"
 
 
 def test_compare_at_equal_glimpses(small_perception, tmp_path, capsys):
