@@ -30,7 +30,7 @@ from foveal_env.perception import Perception, check_device, load_frozen
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
-from foveal_env.sources.pictures import Unlabelled
+from foveal_env.sources.pictures import MAX_PIXELS, Unlabelled
 from foveal_env.world import World, make_source, make_world
 
 MAIN = ["policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main"]
@@ -240,6 +240,7 @@ def show_command(
     images: list[str],
     agent: str | None = None,
     policy: str = "runs/main/policy.safetensors",
+    max_pixels: int = MAX_PIXELS,
     seed: int = 0,
     out: str = "runs/show",
 ) -> None:
@@ -249,9 +250,11 @@ def show_command(
         world: options of the world.
         agents: options of each agent.
         command: what was typed, for the record.
-        images: picture files of any sizes.
+        images: picture files of any size and kind; of tiled ones (.svs, OME-TIFF, BigTIFF) only what is looked at is
+            read.
         agent: a scripted agent in place of a saved policy.
         policy: path of a saved policy.
+        max_pixels: refuse pictures with more px than that, before they are decoded; tiled ones have no limit.
         seed: of an agent that draws its gaze.
         out: output folder.
     """
@@ -260,7 +263,8 @@ def show_command(
     folder, seen = Path(out), load_frozen(world["perception"], device=world["device"], precision=world["precision"])
     if "classes" not in seen.spec["task_config"]:
         raise ValueError(f"show needs a perception that names classes; the task of this one is {seen.spec['task']}")
-    source = Unlabelled(images, channels=seen.encoder.channels, classes=seen.spec["task_config"]["classes"])
+    channels, classes = seen.encoder.channels, seen.spec["task_config"]["classes"]
+    source = Unlabelled(images, channels=channels, classes=classes, max_pixels=max_pixels)
     rules = {name: world[name] for name in ("glimpses", "first_look", "clock")}
     place = World(source, seen, **rules)
     looker = make_agent(agent, place, seed=seed, **agents.get(agent, {})) if agent else load_agent(policy, place)

@@ -130,9 +130,12 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
     """Let an agent look at scenes 0 to `scenes` - 1 of the world's split, greedily."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for first in range(0, scenes, batch):
-        index = torch.arange(first, min(first + batch, scenes))
-        episode = world.start(world.scenes(index))
+    batches = torch.arange(scenes).split(batch)
+    for number, index in enumerate(batches):
+        shown = world.scenes(index)
+        if number + 1 < len(batches):
+            world.request(batches[number + 1])
+        episode = world.start(shown)
         steps = list(rollout(world, agent, episode, generator=generator, greedy=True))
         episodes = [steps[0].before, *[step.after for step in steps]]
         parts.append(

@@ -192,11 +192,17 @@ class Grpo(Agent):
                     mean.lerp_(weight, 1 - self.averaging)
             yield {"glimpses": self.updates * per_update, **logs}
 
+    def _draw(self, update: int) -> tuple[torch.Generator, Tensor]:
+        """Return the randomness of an update and the scenes that it draws."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + update)
+        return generator, torch.randint(2**62, (self.scenes,), generator=generator)
+
     def _update(self) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
-        index = torch.randint(2**62, (self.scenes,), generator=generator)
+        generator, index = self._draw(self.updates)
+        scenes = self.world.scenes(index)
+        self.world.request(self._draw(self.updates + 1)[1])
         repeated = torch.arange(self.scenes, device=self.world.device).repeat_interleave(self.group)
-        start = self.world.start(self.world.scenes(index)).rows(repeated)
+        start = self.world.start(scenes).rows(repeated)
         steps = list(rollout(self.world, self, start, generator=generator, greedy=False))
 
         rewards = torch.stack([step.reward for step in steps], dim=1)  # [scenes * G, T]

@@ -148,7 +148,7 @@ class FovealVectorEnv(VectorEnv):
         """Start new episodes in the rows where `chosen` is true."""
         rows = torch.from_numpy(chosen)
         if scene is None:
-            index = scramble(self._stream[rows], 0) ^ scramble(self._count[rows], 1)
+            index = self._next(rows)
             self._count[rows] += 1
         else:
             scene = np.asarray(scene)
@@ -156,9 +156,15 @@ class FovealVectorEnv(VectorEnv):
                 raise ValueError(f"a scene is an index of at least 0, got {scene}")
             index = torch.from_numpy(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
         with torch.no_grad():
-            new = self.world.start(self.world.scenes(index))
+            scenes = self.world.scenes(index)
+            self.world.request(self._next(rows))
+            new = self.world.start(scenes)
         self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
         self._ended = self._ended & ~chosen
+
+    def _next(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the index of the scene that each of the rows, a mask, draws next."""
+        return scramble(self._stream[rows], 0) ^ scramble(self._count[rows], 1)
 
     def _look(self, gaze: torch.Tensor, active: np.ndarray) -> np.ndarray:
         """Look in the rows where `active` is true; return the rewards [num_envs] float64."""

@@ -1,11 +1,12 @@
-"""A batch of images of any sizes, prepared once so that a box average costs the same at any size.
+"""A batch of images of any sizes, prepared once so that a patch costs the same whatever the image and the zoom.
 
-Each image is kept as an integral image (summed-area table): a box sum is the difference of four entries, whatever the
-box. Between entries the table is interpolated linearly, which is exact for an image whose pixels are constant squares;
-the papers round to whole pixels instead. Sums of 8-bit values stay exact: float32 while they are below 2**24, that is
-up to 65,793 px, float64 above.
+Each image is kept as a pyramid of 8-bit levels, each half as wide as the one before, down to one texel (Williams,
+SIGGRAPH 1983). A box is averaged over the texels of the first level in which it is less than 2 * FINEST texels wide, by
+the area that it shares with each of them: exact in the image itself, and for a larger box wrong only in the texels that
+its border cuts. What lies outside the image is 0.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,40 +16,60 @@ from torch import Tensor
 
 from foveal_env.batch import Batch
 
-EXACT_FLOAT32 = 2**24
+FINEST = 4.0  # a box is at least so many texels wide, unless it is narrower than that in the image itself
 
 
 @dataclass(frozen=True)
 class Images(Batch):
-    """B prepared images; the tables lie one after another, so that mixed sizes need no padding."""
+    """B prepared images; their pyramids lie one after another, so that mixed sizes need no padding."""
 
-    table: Tensor  # [V, C] integral images, row by row, (H + 1) * (W + 1) entries for each image
-    offset: Tensor  # [B] int64, first entry of each image
+    texels: Tensor  # [V, C] uint8, of each image level after level, each row by row
+    offset: Tensor  # [B] int64, first texel of each image
     size: Tensor  # [B, 2] int64 (H, W) in px
+    slides: tuple[Any, ...] = ()  # of each image its `foveal_env.slides.Slide`, or None; () if none of them is one
 
     @staticmethod
-    def prepare(pictures: Tensor | Sequence[Tensor]) -> "Images":
-        """Prepare uint8 pictures: one tensor [B, C, H, W], or any number of [C, H, W] of any sizes."""
+    def prepare(pictures: Tensor | Sequence[Any]) -> "Images":
+        """Prepare pictures: one uint8 tensor [B, C, H, W], or any number of [C, H, W] of any sizes and of slides."""
         if isinstance(pictures, Tensor):
-            return _prepare_stack(pictures)
+            return _prepare([_checked(pictures, 4)])
         if not pictures:
             raise ValueError("no pictures to prepare")
-        return Images.cat([_prepare_stack(picture[None]) for picture in pictures])
+        slides = tuple(None if isinstance(picture, Tensor) else picture for picture in pictures)
+        if not any(slides):
+            return _prepare([_checked(picture, 3)[None] for picture in pictures])
+        none = torch.empty(0, slides[0].channels if slides[0] else pictures[0].shape[0], dtype=torch.uint8)
+        zero = torch.zeros(1, dtype=torch.int64)
+        return Images.cat(
+            [
+                Images(none, zero, torch.tensor([picture.size]), (picture,)) if slide else Images.prepare([picture])
+                for picture, slide in zip(pictures, slides, strict=True)
+            ]
+        )
 
     @staticmethod
     def cat(parts: Sequence["Images"]) -> "Images":
-        """Join batches, in order; tables that no row refers to any more are left out."""
+        """Join batches, in order; pyramids that no row refers to any more are left out."""
         parts = [part.compact() for part in parts]
-        dtype = max((part.table.dtype for part in parts), key=lambda dtype: dtype.itemsize)
+        if len({part.channels for part in parts}) > 1:
+            raise ValueError("pictures of one batch must have the same number of channels")
         shift, offsets = 0, []
         for part in parts:
             offsets.append(part.offset + shift)
-            shift += len(part.table)
+            shift += len(part.texels)
+        slides: tuple[Any, ...] = ()
+        if any(part.slides for part in parts):
+            slides = tuple(slide for part in parts for slide in part.slides or (None,) * len(part))
         return Images(
-            torch.cat([part.table.to(dtype) for part in parts]),
+            torch.cat([part.texels for part in parts]),
             torch.cat(offsets),
             torch.cat([part.size for part in parts]),
+            slides,
         )
+
+    def to(self, device: torch.device | str) -> "Images":
+        """Return the batch on `device`; slides stay where they are, on disk."""
+        return Images(self.texels.to(device), self.offset.to(device), self.size.to(device), self.slides)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -56,74 +77,177 @@ class Images(Batch):
     @property
     def channels(self) -> int:
         """Number of channels, C."""
-        return self.table.shape[1]
+        return self.texels.shape[1]
 
     def rows(self, index: Any) -> "Images":
-        """Return the images at `index` (anything that indexes a tensor); the tables are shared, not copied."""
-        return Images(self.table, self.offset[index], self.size[index])
+        """Return the images at `index` (anything that indexes a tensor); the pyramids are shared, not copied."""
+        slides: tuple[Any, ...] = ()
+        if self.slides:
+            slides = tuple(self.slides[row] for row in torch.arange(len(self))[index].tolist())
+        return Images(self.texels, self.offset[index], self.size[index], slides if any(slides) else ())
 
     def compact(self) -> "Images":
-        """Return the same images with a table that holds nothing else, if `rows` has left some out."""
-        length = (self.size + 1).prod(dim=1)
-        if int(length.sum()) >= len(self.table):
+        """Return the same images without pyramids that are not theirs, if `rows` has left some out."""
+        held = self.size
+        if self.slides:
+            held = held * torch.tensor([[slide is None] for slide in self.slides], device=held.device)
+        length = levels(held)[2]
+        total = int(length.sum())
+        if total >= len(self.texels):
             return self
         start = length.cumsum(0) - length
-        entries = torch.arange(int(length.sum()), device=length.device)
+        entries = torch.arange(total, device=length.device)
         entries += torch.repeat_interleave(self.offset - start, length)
-        return Images(self.table[entries], start, self.size)
+        return Images(self.texels[entries], start, self.size, self.slides)
 
     def pixels(self, row: int) -> Tensor:
-        """Return one picture again, [C, H, W] uint8, exactly as it was given."""
+        """Return one picture again, [C, H, W] uint8, exactly as it was given; of a slide, a smaller one."""
+        if self.slides and self.slides[row]:
+            return self.slides[row].pixels()
         height, width = self.size[row].tolist()
         start = int(self.offset[row])
-        table = self.table[start : start + (height + 1) * (width + 1)].double()
-        table = table.reshape(height + 1, width + 1, -1).permute(2, 0, 1)
-        return table.diff(dim=1).diff(dim=2).round().to(torch.uint8)
+        return self.texels[start : start + height * width].view(height, width, -1).permute(2, 0, 1)
 
-    def box_averages(self, x: Tensor, y: Tensor) -> Tensor:
-        """Average each image over the boxes of a grid of lines; what lies outside the image counts as 0.
+    def box_averages(self, centre: Tensor, side: Tensor, patch: int) -> Tensor:
+        """Cut squares out of each image and average each over patch x patch boxes.
 
         Args:
-            x, y: [B, K, P + 1] float, ascending px coordinates of the lines of K grids for each image.
+            centre: [B, K, 2] float32, centres (x, y) of K squares for each image in px.
+            side: [B, K] float32, their sides in px, above 0.
+            patch: boxes along a side, P.
 
         Returns:
             [B, K, C, P, P] float32 in [0, 1], rows along y.
+
+        Raises:
+            ValueError: a centre is NaN or infinite.
         """
-        area = y.diff(dim=-1)[..., :, None] * x.diff(dim=-1)[..., None, :]
-        height, width = self.size[:, 0, None, None], self.size[:, 1, None, None]
-        y, x = torch.minimum(y.clamp(min=0), height), torch.minimum(x.clamp(min=0), width)
-        top, left = torch.minimum(y.long(), height - 1), torch.minimum(x.long(), width - 1)
-        entry = (self.offset[:, None, None] + top * (width + 1))[..., :, None] + left[..., None, :]
-        below = (entry + (width + 1)[..., None]).flatten()
-        shape = (*entry.shape, 2, self.channels)  # [B, K, P + 1, P + 1, (left, right), C]
-        neighbours = self.table.as_strided((len(self.table) - 1, 2 * self.channels), (self.channels, 1))
-        upper = neighbours.index_select(0, entry.flatten()).view(shape)
-        lower = neighbours.index_select(0, below).view(shape)
-        down = (y - top).double()[..., :, None, None, None]
-        right = (x - left).double()[..., None, :, None]
-        column = torch.lerp(upper.double(), lower.double(), down)  # a small box is the difference of large sums
-        corner = torch.lerp(column[..., 0, :], column[..., 1, :], right)
-        sums = corner.diff(dim=2).diff(dim=3).permute(0, 1, 4, 2, 3)
-        return (sums / (255 * area[:, :, None])).float()
+        if not torch.isfinite(centre).all():
+            raise ValueError(
+                f"the centre of a patch must be finite, got {centre[~torch.isfinite(centre)].tolist()[:4]}"
+            )
+        if self.slides:
+            return self._with_slides(centre, side, patch)
+        if self.texels.is_cuda:
+            return self.box_averages_in_tensors(centre, side, patch)
+        from foveal_env import compiled
+
+        return compiled.box_averages(self.texels, self.offset, self.size, centre, side, patch=patch, finest=FINEST)
+
+    def _with_slides(self, centre: Tensor, side: Tensor, patch: int) -> Tensor:
+        on_disk = torch.tensor([slide is not None for slide in self.slides])
+        out = centre.new_empty(*side.shape, self.channels, patch, patch)
+        memory = (~on_disk).nonzero().flatten().to(centre.device)
+        if len(memory):
+            out[memory] = self.rows(memory).box_averages(centre[memory], side[memory], patch)
+        for row in on_disk.nonzero().flatten().tolist():
+            out[row] = self.slides[row].box_averages(centre[row].cpu(), side[row].cpu(), patch).to(centre.device)
+        return out
+
+    def box_averages_in_tensors(self, centre: Tensor, side: Tensor, patch: int) -> Tensor:
+        """Compute `box_averages` on any device: each patch is rows x window of texels x columns."""
+        starts, sizes, _ = levels(self.size)
+        box = side / patch
+        level = (torch.log2(box / FINEST)).floor().clamp(min=0).long()  # [B, K]
+        level = torch.minimum(level, (sizes.amax(dim=2) > 1).sum(dim=1, keepdim=True))
+        texel = torch.exp2(level.double())
+        start = self.offset[:, None] + starts.gather(1, level)
+        height, width = (sizes[..., axis].gather(1, level)[..., None] for axis in (0, 1))  # [B, K, 1]
+        corner = (centre - side[..., None] / 2).double() / texel[..., None]
+        lines = corner[..., None] + (box.double() / texel)[..., None, None] * torch.arange(
+            patch + 1, device=side.device
+        )
+        end = self.size.flip(1).double()[:, None] / texel[..., None]
+        lines = torch.minimum(lines.clamp(min=0), end[..., None])  # [B, K, (x, y), P + 1] in texels
+        first = lines[..., 0].floor().long()
+        place = torch.arange(int(2 * FINEST * patch) + 2, device=side.device)  # of a window, F x F texels
+        shares = (
+            torch.minimum(lines[..., 1:, None], (first[..., None] + place + 1)[..., None, :])
+            - torch.maximum(lines[..., :-1, None], (first[..., None] + place)[..., None, :])
+        ).clamp(min=0)
+        columns, rows = shares.float().unbind(dim=2)  # [B, K, P, F]
+        x, y = (first[..., axis, None] + place for axis in (0, 1))
+        entry = (start[..., None] + torch.minimum(y, height - 1) * width)[..., None] + torch.minimum(x, width - 1)[
+            ..., None, :
+        ]
+        window = self.texels[entry].float()  # [B, K, F, F, C]
+        sums = torch.einsum("bkpf,bkfgc,bkqg->bkcpq", rows, window, columns)
+        return sums / (255 * (box / texel) ** 2).float()[..., None, None, None]
 
 
-def _prepare_stack(pictures: Tensor) -> Images:
-    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or not pictures.numel():
+def levels(size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where the levels of pyramids lie.
+
+    Args:
+        size: [B, 2] (H, W) in px.
+
+    Returns:
+        Start of each level [B, L] relative to the first, size of each level [B, L, 2], length of each pyramid [B]; L
+        is the number of levels of the largest, and levels after the single texel take no room.
+    """
+    count = max(1, math.ceil(math.log2(max(1, int(size.max())))) + 1)
+    halvings = 2 ** torch.arange(count, device=size.device)
+    sizes = (size[:, None] + halvings[:, None] - 1) // halvings[:, None]
+    texels = sizes.prod(dim=2)
+    texels[:, 1:] *= sizes[:, :-1].amax(dim=2) > 1
+    ends = texels.cumsum(1)
+    return ends - texels, sizes, ends[:, -1]
+
+
+def _checked(picture: Tensor, dimensions: int) -> Tensor:
+    if picture.dtype != torch.uint8 or picture.ndim != dimensions or not picture.numel():
         raise ValueError(
             f"pictures are uint8 of shape [C, H, W] with no empty side, "
-            f"got {pictures.dtype} of shape {list(pictures.shape[1:])}"
+            f"got {picture.dtype} of shape {list(picture.shape[dimensions - 3 :])}"
         )
-    batch, channels, height, width = pictures.shape
-    exact = 255 * height * width < EXACT_FLOAT32
-    table = pictures.new_zeros(
-        (batch, height + 1, width + 1, channels), dtype=torch.float32 if exact else torch.float64
-    )
-    inner = table[:, 1:, 1:]
-    torch.cumsum(pictures.permute(0, 2, 3, 1).to(table.dtype), dim=1, out=inner)
-    torch.cumsum(inner.clone(), dim=2, out=inner)
-    entries = (height + 1) * (width + 1)
-    return Images(
-        table.view(-1, channels),
-        torch.arange(batch, device=table.device) * entries,
-        torch.tensor([height, width], device=table.device).expand(batch, 2),
-    )
+    return picture
+
+
+def _prepare(stacks: list[Tensor]) -> Images:
+    """Prepare stacks [B, C, H, W], each of one size."""
+    channels, device = stacks[0].shape[1], stacks[0].device
+    if any(stack.shape[1] != channels for stack in stacks):
+        raise ValueError("pictures of one batch must have the same number of channels")
+    size = torch.cat([torch.tensor([stack.shape[2:]]).expand(len(stack), 2) for stack in stacks])
+    length = levels(size)[2]
+    offset = length.cumsum(0) - length
+    texels = torch.empty(int(length.sum()), channels, dtype=torch.uint8, device=device)
+    row = 0
+    for stack in stacks:
+        first, count = int(offset[row]), len(stack)
+        pyramids = texels[first : first + count * int(length[row])].view(count, -1, channels)
+        _fill(pyramids, stack)
+        row += count
+    images = Images(texels, offset.to(device), size.to(device))
+    if not texels.is_cuda:
+        from foveal_env import compiled
+
+        compiled.halve_all(texels, offset, size)
+    return images
+
+
+def _fill(pyramids: Tensor, stack: Tensor) -> None:
+    """Write pictures [B, C, H, W] into the first level of pyramids [B, V, C]; on a GPU, the other levels as well."""
+    level = stack.permute(0, 2, 3, 1)
+    first = level.shape[1] * level.shape[2]
+    pyramids[:, :first] = level.flatten(1, 2)
+    while level.is_cuda and max(level.shape[1:3]) > 1:
+        level = halved(level)
+        length = level.shape[1] * level.shape[2]
+        pyramids[:, first : first + length] = level.flatten(1, 2)
+        first += length
+
+
+def halved(level: Tensor) -> Tensor:
+    """Average 2 x 2 texels: [B, H, W, C] uint8 to [B, ceil(H / 2), ceil(W / 2), C]; an odd last one counts twice.
+
+    Half a grey value is rounded up in every other texel only, as on a chess board, so that the mean of a level stays.
+    """
+    for axis in (1, 2):
+        if level.shape[axis] % 2:
+            level = torch.cat([level, level.narrow(axis, level.shape[axis] - 1, 1)], dim=axis)
+    wide = level.to(torch.int16)
+    total = wide[:, ::2, ::2] + wide[:, 1::2, ::2] + wide[:, ::2, 1::2] + wide[:, 1::2, 1::2]
+    y, x = (torch.arange(count, device=level.device, dtype=torch.int16) for count in total.shape[1:3])
+    odd = ((y[:, None] ^ x) & 1)[..., None]
+    return ((total + 1 + odd) >> 2).to(torch.uint8)

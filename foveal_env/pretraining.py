@@ -9,6 +9,7 @@ from torch import Tensor
 from foveal_env import checkpoint
 from foveal_env.perception import Perception, arithmetic
 from foveal_env.retina import extract
+from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import Scenes, Source
 
 
@@ -79,7 +80,7 @@ class Pretraining:
         if not 0 <= near <= 1 or spread < 0:
             raise ValueError(f"near lies in [0, 1] and spread is at least 0, got {near} and {spread}")
         perception.check_fits(source)
-        self.perception, self.source = perception, source
+        self.perception, self.source, self._ahead = perception, source, Ahead(source)
         self.steps, self.batch, self.looks = steps, batch, looks
         self.learning_rate, self.warmup = learning_rate, warmup
         self.near, self.spread, self.through_time = near, spread, through_time
@@ -94,10 +95,11 @@ class Pretraining:
         """Make one update; return {"loss", "accuracy"}, each [looks], as measured before it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.done)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.done)
         device = next(self.perception.parameters()).device
-        index = torch.randint(2**62, (self.batch,), generator=generator)
-        scenes = self.source.scenes(index).to(device)
+        generator, index = self._draw(self.done)
+        scenes = self._ahead.take(index).to(device)
+        if self.done + 1 < self.steps:
+            self._ahead.request(self._draw(self.done + 1)[1])
         self.perception.train()
         self.perception.precision = self.precision
         state = self.perception.initial(scenes)
@@ -116,6 +118,11 @@ class Pretraining:
         self.optimizer.step()
         self.done += 1
         return {"loss": loss.detach(), "accuracy": torch.stack(corrects)}
+
+    def _draw(self, update: int) -> tuple[torch.Generator, Tensor]:
+        """Return the randomness of an update and the scenes that it draws."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + update)
+        return generator, torch.randint(2**62, (self.batch,), generator=generator)
 
     def _learning_rate(self, step: int) -> float:
         warm = max(1, round(self.warmup * self.steps))

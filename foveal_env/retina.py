@@ -18,12 +18,11 @@ def extract(images: Images, gaze: Tensor, layout: Layout) -> Glimpse:
         layout: which patches; a patch of zoom z covers a square of min(H, W) / 2**z px.
 
     Returns:
-        Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the exact average of its box, 0 outside the image,
+        Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box, 0 outside the image,
         and where [B, K, 3], (x, y, z) of each patch's own centre in the coordinates of the gaze.
     """
     centre, side = patch_squares(images.size, gaze, layout)
-    lines = centre[..., None] + side[..., None, None] * _lines(layout.patch, gaze.device)  # [B, K, 2, P + 1]
-    patches = images.box_averages(lines[:, :, 0], lines[:, :, 1])
+    patches = images.box_averages(centre, side, layout.patch)
     zoom = _offsets(layout, gaze.device)[:, 2:].expand(len(gaze), -1, -1)
     where = torch.cat([centre * (2 / images.size.flip(1)[:, None]) - 1, zoom], dim=-1)
     return Glimpse(patches, where)
@@ -46,8 +45,3 @@ def patch_squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, T
 @lru_cache
 def _offsets(layout: Layout, device: torch.device) -> Tensor:
     return layout.offsets().to(device)
-
-
-@lru_cache
-def _lines(patch: int, device: torch.device) -> Tensor:
-    return torch.linspace(-0.5, 0.5, patch + 1, device=device)

@@ -16,6 +16,7 @@ from foveal_env.batch import Batch
 from foveal_env.perception import Perception, load_frozen
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
+from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import Scenes, Source
 from foveal_env.tasks import REWARDS, Judgement
 
@@ -64,6 +65,7 @@ class World:
         if first_look not in FIRST_LOOKS:
             raise ValueError(f"unknown first_look {first_look!r}; known: 'centre', None")
         self.source, self.perception = source, perception
+        self._ahead = Ahead(source)
         self.glimpses, self.reward, self.first_look, self.clock = glimpses, reward, first_look, clock
         self.options: dict[str, Any] = {}  # what `make_world` was called with
         self.layout = perception.encoder.layout
@@ -77,7 +79,11 @@ class World:
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return scenes of the source, by index [B] int64, on the world's device."""
-        return self.source.scenes(index).to(self.device)
+        return self._ahead.take(index).to(self.device)
+
+    def request(self, index: Tensor) -> None:
+        """Let a worker make scenes, by index [B] int64, which `scenes` will be asked for next."""
+        self._ahead.request(index)
 
     def start(self, scenes: Scenes) -> Episode:
         """Begin an episode in each of B scenes."""

@@ -138,8 +138,8 @@ def test_training_scenes_vary_and_augmentation_leaves_evaluation_alone():
     plain, varied = (make_source("digits", "train", canvas=40, clutter=0, augment=flag) for flag in (False, True))
     index = torch.arange(20)
     assert torch.equal(plain.scenes(index).label, varied.scenes(index).label)
-    assert not torch.equal(plain.scenes(index).images.table, varied.scenes(index).images.table)
-    tests = [make_source("digits", "test", canvas=40, augment=flag).scenes(index).images.table for flag in (0, 1)]
+    assert not torch.equal(plain.scenes(index).images.texels, varied.scenes(index).images.texels)
+    tests = [make_source("digits", "test", canvas=40, augment=flag).scenes(index).images.texels for flag in (0, 1)]
     assert torch.equal(*tests)
 
 

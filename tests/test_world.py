@@ -65,7 +65,7 @@ def test_a_batch_of_five_is_five_batches_of_one(small_world):
 def test_a_group_is_the_same_scene_repeated(small_world):
     scenes = small_world.scenes(torch.arange(2))
     group = scenes.rows(torch.tensor([0, 0, 0, 1, 1, 1]))
-    assert group.images.table is scenes.images.table
+    assert group.images.texels is scenes.images.texels
     episode = small_world.start(group)
     assert torch.equal(episode.state[0], episode.state[2])
     assert not torch.equal(episode.state[0], episode.state[3])

@@ -68,14 +68,15 @@ class Composed(Source):
         room = self.canvas - self.side
         corner = torch.stack([scramble(index, salt, 1), scramble(index, salt, 2)], dim=-1) % (room + 1)  # (x, y)
         corner = corner if self.translate else torch.full_like(corner, room // 2)
-        canvas = torch.zeros(len(index), self.canvas, self.canvas, dtype=torch.int32, device=index.device)
+        canvas = torch.zeros(len(index), self.canvas, self.canvas, dtype=torch.uint8, device=index.device)
         if self.clutter:
             self._add_clutter(canvas, index, salt)
-        _add(canvas, targets[:, None], corner[:, None])
+        own = torch.arange(len(index), device=index.device)[:, None]
+        add_crops(canvas, targets, own, torch.zeros_like(corner)[:, None], corner[:, None], side=self.side)
         centre = (corner + self.side / 2) / self.canvas * 2 - 1
         extent = torch.full_like(centre, self.side / self.canvas * 2)
         return Scenes(
-            images=Images.prepare(canvas.clamp_(max=255).to(torch.uint8)[:, None]),
+            images=Images.prepare(canvas[:, None]),
             label=self.labels.to(index.device)[which],
             box=torch.cat([centre, extent], dim=-1),
             prompt=torch.zeros(len(index), 0, device=index.device),
@@ -88,13 +89,11 @@ class Composed(Source):
         def draw(stream: int, choices: int) -> Tensor:  # [B, pieces]
             return scramble(scramble(index, salt, stream)[:, None] + piece) % choices
 
-        offsets = self.side - CLUTTER_SIDE + 1
-        inside = torch.arange(CLUTTER_SIDE, device=index.device)
-        y = draw(5, offsets)[..., None, None] + inside[:, None]
-        x = draw(4, offsets)[..., None, None] + inside
-        pieces = self.pictures.to(index.device)[draw(3, self.count)[..., None, None], y, x]
-        places = self.canvas - CLUTTER_SIDE + 1
-        _add(canvas, pieces, torch.stack([draw(6, places), draw(7, places)], dim=-1))
+        offsets, places = self.side - CLUTTER_SIDE + 1, self.canvas - CLUTTER_SIDE + 1
+        crop = torch.stack([draw(4, offsets), draw(5, offsets)], dim=-1)
+        corner = torch.stack([draw(6, places), draw(7, places)], dim=-1)
+        pictures = self.pictures.to(index.device)
+        add_crops(canvas, pictures, draw(3, self.count), crop, corner, side=CLUTTER_SIDE)
 
 
 class Digits(Composed):
@@ -161,20 +160,47 @@ def split_training(count: int, split: str) -> Tensor:
 
 def varied(pictures: Tensor, index: Tensor) -> Tensor:
     """Rotate, scale and shear pictures [B, side, side] uint8 by up to 12 degrees, 12 % and 0.15; `index` decides."""
-    angle, scale, shear = (scramble(index, 11 + i).float() / 2**52 - 1 for i in range(3))  # in [-1, 1)
-    angle, scale, shear, zero = angle * 0.21, 1 + scale * 0.12, shear * 0.15, torch.zeros_like(angle)
+    angle, scale, shear = (scramble(index, 11 + i).float()[:, None, None] / 2**52 - 1 for i in range(3))  # in [-1, 1)
+    angle, scale, shear = angle * 0.21, 1 + scale * 0.12, shear * 0.15
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    matrix = torch.stack([cos, shear * cos - sin, zero, sin, shear * sin + cos, zero], dim=-1).view(-1, 2, 3)
-    grid = nn.functional.affine_grid(matrix, [len(pictures), 1, *pictures.shape[1:]], align_corners=False)
+    line = (torch.arange(pictures.shape[-1], device=index.device) + 0.5) * (2 / pictures.shape[-1]) - 1
+    x, y = line, line[:, None]
+    grid = torch.stack([cos * x + (shear * cos - sin) * y, sin * x + (shear * sin + cos) * y], dim=-1)
     moved = nn.functional.grid_sample(pictures[:, None].float(), grid, align_corners=False)
     return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
-def _add(canvas: Tensor, pieces: Tensor, corner: Tensor) -> None:
-    """Add pieces [B, J, s, s] to canvas [B, S, S] with their top-left corners at [B, J, 2] (x, y)."""
-    inside = torch.arange(pieces.shape[-1], device=canvas.device)
-    y = corner[..., 1, None, None] + inside[:, None]
-    x = corner[..., 0, None, None] + inside
+def add_crops(canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, *, side: int) -> None:
+    """Add square crops of pictures to canvases, in place; sums are clipped to white.
+
+    Args:
+        canvas: [B, S, S] uint8.
+        pictures: [count, s, s] uint8.
+        which: [B, J] int64, the picture of each of J crops.
+        crop: [B, J, 2] int64 (x, y) of its top-left corner in the picture.
+        corner: [B, J, 2] int64 (x, y) of its top-left corner on the canvas.
+        side: side of the crops in px.
+    """
+    if not canvas.is_cuda:
+        from foveal_env import compiled
+
+        compiled.add_crops(canvas, pictures, which, crop, corner, side)
+        return
+    add_crops_in_tensors(canvas, pictures, which, crop, corner, side=side)
+
+
+def add_crops_in_tensors(
+    canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, *, side: int
+) -> None:
+    """Compute `add_crops` on any device."""
+    inside = torch.arange(side, device=canvas.device)
+
+    def lines(corners: Tensor) -> tuple[Tensor, Tensor]:  # x [B, J, 1, side] and y [B, J, side, 1]
+        return corners[..., 0, None, None] + inside, corners[..., 1, None, None] + inside[:, None]
+
+    (x, y), (left, top) = lines(crop), lines(corner)
+    pieces = pictures[which[..., None, None], y, x].int()
     image = torch.arange(len(canvas), device=canvas.device)[:, None, None, None] * canvas[0].numel()
-    place = image + y * canvas.shape[-1] + x
-    canvas.view(-1).index_add_(0, place.flatten(), pieces.flatten().to(canvas.dtype))
+    sums = canvas.flatten().int()
+    sums.index_add_(0, (image + top * canvas.shape[-1] + left).flatten(), pieces.flatten())
+    canvas.copy_(sums.clamp_(max=255).view(canvas.shape))

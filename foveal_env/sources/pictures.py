@@ -1,4 +1,4 @@
-"""Scenes that are whole pictures: CIFAR-10, Imagenette, and a user's own folder of classes."""
+"""Scenes that are whole pictures of any size and kind: CIFAR-10, Imagenette, and a user's own folder of classes."""
 
 import os
 import warnings
@@ -13,12 +13,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from foveal_env.images import Images
+from foveal_env.slides import Slide, is_slide
 from foveal_env.sources.base import SPLITS, Scenes, Source, scramble, shuffled
 from foveal_env.sources.composed import split_training
 from foveal_env.sources.torchvision_data import open_dataset
 
 COLOURS = {1: "L", 3: "RGB"}
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".btf", ".gif", ".jpeg", ".jpg", ".png", ".svs", ".tf8", ".tif", ".tiff", ".webp")
+MAX_PIXELS = 89_478_485  # of a picture that is decoded whole, as in Pillow; slides have no limit
 BROKEN = ("refuse", "skip", "unchecked")
 
 
@@ -27,16 +29,16 @@ class Pictures(Source):
 
     labels: Tensor  # [count] int64
 
-    def pictures(self, which: Tensor) -> Images:
-        """Return the pictures with these numbers, [B] in range(count)."""
+    def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
+        """Return the pictures with these numbers, [B] in range(count), and the numbers of those really shown."""
         raise NotImplementedError
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i is picture i modulo their number."""
         which = (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
-        which = which.cpu()
+        images, which = self.pictures(which.cpu())
         return Scenes(
-            images=self.pictures(which),
+            images=images,
             label=self.labels[which],
             box=torch.full((len(index), 4), torch.nan),
             prompt=torch.zeros(len(index), 0),
@@ -63,26 +65,50 @@ class Cifar10(Pictures):
         self.labels = torch.tensor(data.targets)[chosen]
         self.classes, self.count = tuple(data.classes), len(chosen)
 
-    def pictures(self, which: Tensor) -> Images:
+    def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
         """Return the pictures with these numbers."""
-        return Images.prepare(self.data[which])
+        return Images.prepare(self.data[which]), which
 
 
 class Files(Pictures):
-    """Base of sources that read a picture from its file whenever a scene shows it."""
+    """Base of sources that read a picture from its file whenever a scene shows it.
 
-    def __init__(self, split: str, *, channels: int):
+    Files are read by several threads at once, ahead of the scenes that show them (`foveal_env.sources.ahead`); what is
+    held in memory is what is on show and what comes next, however large the folder.
+    """
+
+    def __init__(self, split: str, *, channels: int, max_pixels: int = MAX_PIXELS, skip: bool = False):
         super().__init__(split)
         if channels not in COLOURS:
             raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-        self.channels = channels
+        self.channels, self.max_pixels, self.skip = channels, max_pixels, skip
         self.paths: list[Path] = []
-        self._readers = ThreadPoolExecutor(max_workers=os.cpu_count())
+        self.skipped: set[int] = set()  # pictures that could not be read when a scene wanted to show them
+        self._readers = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="foveal_env.pictures")
 
-    def pictures(self, which: Tensor) -> Images:
-        """Read the pictures with these numbers, several at once; ValueError names a file that cannot be read."""
-        chosen = [self.paths[number] for number in which.tolist()]
-        return Images.prepare(list(self._readers.map(lambda path: read_picture(path, self.channels), chosen)))
+    def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
+        """Read the pictures with these numbers, several at once.
+
+        Raises:
+            FileNotFoundError, ValueError: a file is gone or cannot be read, and `skip` is false; it is named. With
+                `skip`, the next one of the folder is shown in its place, and a warning counts them.
+        """
+        found = list(self._readers.map(self._read, which.tolist()))
+        return Images.prepare([picture for picture, _ in found]), torch.tensor([number for _, number in found])
+
+    def _read(self, number: int) -> "tuple[Tensor | Slide, int]":
+        for shift in range(self.count if self.skip else 1):
+            other = (number + shift) % self.count
+            if other in self.skipped:
+                continue
+            try:
+                return read_picture(self.paths[other], self.channels, max_pixels=self.max_pixels), other
+            except (FileNotFoundError, ValueError) as error:
+                if not self.skip:
+                    raise
+                self.skipped.add(other)
+                warnings.warn(f"left out {len(self.skipped)} of {self.count} pictures by now; the last one: {error}")
+        raise ValueError(f"none of the {self.count} pictures of this source can be read")
 
 
 class Unlabelled(Files):
@@ -92,10 +118,18 @@ class Unlabelled(Files):
         paths: the files; scene i shows file i modulo their number.
         channels: 3 for colour, 1 for grey.
         classes: names of the classes that a perception may answer.
+        max_pixels: refuse pictures with more px than that, before they are decoded; slides have no limit.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike], *, channels: int, classes: Sequence[str]):
-        super().__init__("test", channels=channels)
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike],
+        *,
+        channels: int,
+        classes: Sequence[str],
+        max_pixels: int = MAX_PIXELS,
+    ):
+        super().__init__("test", channels=channels, max_pixels=max_pixels)
         self.paths = [Path(path) for path in paths]
         self.labels = torch.zeros(len(self.paths), dtype=torch.int64)
         self.classes, self.count = tuple(classes), len(self.paths)
@@ -144,57 +178,96 @@ class Folder(Files):
         folder: the folder.
         channels: 3 for colour, 1 for grey.
         broken: what to do with files that cannot be decoded: "refuse" all, naming them; "skip" them, naming and
-            counting them in a warning; "unchecked" finds out only when a scene shows one, for large folders.
+            counting them in a warning; "unchecked" finds out only when a scene shows one, for large folders. A file
+            that goes bad or vanishes later is an error too, or skipped with "skip".
+        max_pixels: refuse pictures with more px than that, before they are decoded; slides have no limit.
     """
 
     def __init__(
-        self, split: str = "train", *, folder: str | os.PathLike = "", channels: int = 3, broken: str = "refuse"
+        self,
+        split: str = "train",
+        *,
+        folder: str | os.PathLike = "",
+        channels: int = 3,
+        broken: str = "refuse",
+        max_pixels: int = MAX_PIXELS,
     ):
-        super().__init__(split, channels=channels)
+        super().__init__(split, channels=channels, max_pixels=max_pixels, skip=broken == "skip")
         if broken not in BROKEN:
             raise ValueError(f"unknown value {broken!r} of broken; known: {', '.join(BROKEN)}")
         if not str(folder):
             raise ValueError("the source 'folder' needs the option folder: the folder of your classes")
         files, self.classes = _class_files(Path(folder), split)
         if broken != "unchecked":
-            files = self._sound(files, skip=broken == "skip")
+            files = self._sound(files)
         if not files:
             raise ValueError(f"no pictures for the split {split!r} in {folder}")
         self.paths = [path for path, _ in files]
         self.labels = torch.tensor([label for _, label in files])
         self.count = len(files)
 
-    def _sound(self, files: list[tuple[Path, int]], *, skip: bool) -> list[tuple[Path, int]]:
-        checks = self._readers.map(lambda file: _fault(file[0], self.channels), files)
+    def _sound(self, files: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+        checks = self._readers.map(lambda file: self._fault(file[0]), files)
         faults = list(tqdm(checks, total=len(files), desc="checking pictures", disable=len(files) < 2000))
         bad = [fault for fault in faults if fault]
         if not bad:
             return files
         listed = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
-        if not skip:
+        if not self.skip:
             raise ValueError(f"{len(bad)} of {len(files)} pictures cannot be read: {listed} (broken='skip' omits them)")
         warnings.warn(f"left out {len(bad)} of {len(files)} pictures that cannot be read: {listed}")
         return [file for file, fault in zip(files, faults, strict=True) if not fault]
 
+    def _fault(self, path: Path) -> str | None:
+        try:
+            read_picture(path, self.channels, max_pixels=self.max_pixels)
+        except ValueError as error:
+            return str(error)
+        return None
 
-def read_picture(path: str | os.PathLike, channels: int) -> Tensor:
-    """Read a picture file, upright, as [C, H, W] uint8; ValueError names a file that cannot be decoded."""
+
+def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MAX_PIXELS) -> "Tensor | Slide":
+    """Read a picture file, upright, as [C, H, W] uint8; a tiled TIFF is opened as a `foveal_env.slides.Slide`.
+
+    16 bits a channel become 8; what is transparent is laid on black, as is what lies outside a picture; of an
+    animation the first picture is taken.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded, or has more than `max_pixels`; it names the file.
+    """
+    if is_slide(path):
+        return Slide(path, channels=channels)
+    if max_pixels > MAX_PIXELS:  # Pillow's own limit is for the whole process
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
     try:
         with Image.open(path) as picture:
-            pixels = np.array(ImageOps.exif_transpose(picture).convert(COLOURS[channels]))
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise ValueError(f"it has {width} x {height} px, more than max_pixels={max_pixels:,} allows")
+            pixels = np.array(_flat(ImageOps.exif_transpose(picture)).convert(COLOURS[channels]))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such picture: {path}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path} is too large: {error} (max_pixels raises the limit)") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], channels).permute(2, 0, 1)
 
 
-def _fault(path: Path, channels: int) -> str | None:
-    try:
-        read_picture(path, channels)
-    except ValueError as error:
-        return str(error)
-    return None
+def _flat(picture: Image.Image) -> Image.Image:
+    """Return a picture without transparency and with 8 bits a channel."""
+    if picture.mode.startswith("I"):  # 16 bits, and 32 that hold 16
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"its values reach from {values.min()} to {values.max()}, beyond 16 bits")
+        return Image.fromarray((values // 257).astype(np.uint8))
+    if picture.mode == "F":
+        raise ValueError("it holds floating point values, whose white is not known")
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
+    return picture
 
 
 def _class_files(folder: Path, split: str) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:

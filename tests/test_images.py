@@ -1,0 +1,130 @@
+"""Any image: properties against a slow exact reference, and the two ways of computing each thing against each other."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoders.base import Layout
+from foveal_env import compiled
+from foveal_env.images import FINEST, Images, halved, levels
+from foveal_env.retina import extract, patch_squares
+from foveal_env.sources.composed import add_crops, add_crops_in_tensors
+
+coordinate = st.floats(-1.5, 1.5, width=32)
+side = st.one_of(st.integers(1, 12), st.integers(13, 300))
+
+
+def noise(*shape, seed=0):
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def exact(picture, left, top, step, patch):
+    """The slow reference in float64: each pixel weighed with the area that it shares with each box."""
+
+    def shares(start, count):
+        a, i = start + step * np.arange(patch), np.arange(count)
+        return np.clip(np.minimum((a + step)[:, None], i + 1) - np.maximum(a[:, None], i), 0, None) / step
+
+    height, width = picture.shape[1:]
+    return np.einsum("ph,chw,qw->cpq", shares(top, height), picture.numpy() / 255.0, shares(left, width), optimize=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    side, side, st.sampled_from([1, 3]), coordinate, coordinate, st.floats(-1, 6), st.integers(1, 9), st.integers(0, 9)
+)
+def test_every_box_is_close_to_the_exact_average(height, width, channels, x, y, zoom, patch, seed):
+    picture = noise(channels, height, width, seed=seed)
+    images, gaze = Images.prepare([picture]), torch.tensor([[x, y]])
+    layout = Layout(patch=patch, zooms=1, zoom_range=(zoom, zoom))
+    found = extract(images, gaze, layout).patches[0, 0].numpy()
+    (centre,), (length,) = (part[0].double() for part in patch_squares(images.size, gaze, layout))
+    length, (left, top) = length.item(), (centre - length / 2).tolist()
+    expected = exact(picture, left, top, length / patch, patch)
+    wrong = np.abs(found - expected).max()
+    # exact in the image itself up to the 24 bits of a coordinate; else only texels that a border cuts are wrong, and a
+    # noisy one is wrong by at most a quarter: four borders of a box that is at least FINEST texels wide
+    inside = length / patch < 2 * FINEST
+    tolerance = 2e-4 * max(height, width) / (length / patch) / 8 + 2e-6 if inside else 0.25 * 4 / FINEST / 2
+    assert wrong <= tolerance + 2e-4
+    assert found.min() >= -1e-4
+    assert found.max() <= 1 + 1e-4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(side, side), min_size=1, max_size=4),
+    st.sampled_from([1, 2, 3]),
+    st.floats(-1, 5),
+    st.integers(0, 9),
+)
+def test_compiled_equals_tensors_and_a_batch_equals_each_alone(sizes, channels, zoom, seed):
+    pictures = [noise(channels, *size, seed=seed) for size in sizes]
+    images = Images.prepare(pictures)
+    gaze = torch.rand(len(sizes), 2, generator=torch.Generator().manual_seed(seed)) * 3 - 1.5
+    centre, length = patch_squares(images.size, gaze, Layout(patch=7, zooms=3, zoom_range=(zoom, zoom + 1)))
+    found = images.box_averages(centre, length, 7)
+    assert torch.allclose(found, images.box_averages_in_tensors(centre, length, 7), atol=2e-4)
+    for row, picture in enumerate(pictures):
+        alone = Images.prepare([picture]).box_averages(centre[row : row + 1], length[row : row + 1], 7)
+        assert torch.equal(found[row], alone[0])
+        assert torch.equal(images.pixels(row), picture)
+
+
+@settings(max_examples=30, deadline=None)
+@given(side, side, st.sampled_from([1, 3]))
+def test_the_compiled_pyramid_equals_the_one_in_tensors(height, width, channels):
+    images = Images.prepare(noise(2, channels, height, width))
+    starts, sizes, lengths = levels(images.size)
+    assert len(images.texels) == lengths.sum()
+    level = images.pixels(1).permute(1, 2, 0)[None]
+    while max(level.shape[1:3]) > 1:
+        level = halved(level)
+        number = (sizes[1] == torch.tensor(level.shape[1:3])).all(dim=1).nonzero()[0, 0]
+        first = images.offset[1] + starts[1, number]
+        assert torch.equal(images.texels[first : first + level[0, ..., 0].numel()], level.view(-1, channels))
+    assert level.float().mean() == pytest.approx(
+        images.pixels(1).float().mean().item(), abs=1.5 + 200 / min(height, width)
+    )
+
+
+def test_levels_keep_the_mean():
+    images = Images.prepare(noise(1, 1, 512, 512))
+    top = images.texels[-1].item()
+    assert top == pytest.approx(images.pixels(0).float().mean().item(), abs=0.7)  # rounding up alone would add 1.1
+
+
+def test_crops_are_added_alike_and_clipped():
+    generator = torch.Generator().manual_seed(0)
+    pictures = noise(5, 12, 12)
+    which = torch.randint(5, (40, 6), generator=generator)
+    crop, corner = (torch.randint(top, (40, 6, 2), generator=generator) for top in (5, 20))
+    a, b = torch.zeros(2, 40, 30, 30, dtype=torch.uint8)
+    add_crops(a, pictures, which, crop, corner, side=8)
+    add_crops_in_tensors(b, pictures, which, crop, corner, side=8)
+    assert torch.equal(a, b)
+    assert a.max() == 255
+
+
+def test_a_gaze_that_is_not_finite_is_refused():
+    images = Images.prepare(noise(2, 1, 9, 9))
+    with pytest.raises(ValueError, match="must be finite"):
+        extract(images, torch.tensor([[0.0, 0.0], [float("nan"), 0.0]]), Layout(patch=4, zooms=2))
+    far = extract(images, torch.full((2, 2), 1e30), Layout(patch=4, zooms=2)).patches
+    assert not far.any()
+
+
+def test_work_is_done_once_whatever_the_number_of_threads(monkeypatch):
+    images, layout = Images.prepare(noise(70, 1, 33, 40)), Layout(patch=5, zooms=3)
+    gaze = torch.rand(70, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    once = extract(images, gaze, layout).patches
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(extract(images, gaze, layout).patches, once)
+    assert torch.equal(Images.prepare(noise(70, 1, 33, 40)).texels, images.texels)
+    assert compiled._threads
+
+
+def test_memory_is_a_third_more_than_the_picture():
+    assert len(Images.prepare(noise(1, 3, 224, 224)).texels) < 1.34 * 224 * 224
