@@ -103,9 +103,10 @@ class MultiZoom(Encoder):
     def initial(self, batch: int, prompt: Tensor | None = None) -> Tensor:
         """Return [B, N, D]: zeros, and the embedded prompt as the last token where there is one."""
         self.check_prompt(batch, prompt)
+        if self.prompt is None:
+            return self.state_embedding.new_zeros(1, *self.state_shape).expand(batch, -1, -1)
         state = self.state_embedding.new_zeros(batch, *self.state_shape)
-        if self.prompt is not None:
-            state[:, -1] = self.prompt(prompt)
+        state[:, -1] = self.prompt(prompt)
         return state
 
     def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:

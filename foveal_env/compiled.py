@@ -15,9 +15,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-SHARE = 32  # patches or pictures below which a thread costs more than it brings
+WORTH = 1e-3  # seconds of work that make a thread worth its while: one of torch's may still spin on its core
 
-_compile = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+_compile = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _threads: list[ThreadPoolExecutor] = []
 os.register_at_fork(after_in_child=_threads.clear)
 
@@ -30,8 +30,8 @@ def halve_all(texels: Tensor, offset: Tensor, size: Tensor) -> None:
         offset: [B] int64, first entry of each pyramid.
         size: [B, 2] int64 (H, W).
     """
-    arrays = texels.numpy(), offset.numpy(), np.ascontiguousarray(size.numpy())
-    _share(lambda first, last: _halve_all(*arrays, first, last), len(offset), least=2)
+    arrays = texels.numpy().reshape(-1), texels.shape[1], offset.numpy(), np.ascontiguousarray(size.numpy())
+    _share(lambda first, last: _halve_all(*arrays, first, last), len(offset), seconds=2e-10 * texels.numel())
 
 
 def box_averages(
@@ -63,58 +63,91 @@ def box_averages(
         float(finest),
         out.numpy(),
     )
-    _share(lambda first, last: _box_averages(*arrays, first, last), batch * count, least=SHARE)
+    _share(lambda first, last: _box_averages(*arrays, first, last), batch * count, seconds=8e-9 * out.numel())
     return out
 
 
 def add_crops(canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, side: int) -> None:
     """Compute `foveal_env.sources.composed.add_crops`, with its arguments."""
     arrays = canvas.numpy(), pictures.numpy(), which.numpy(), crop.numpy(), corner.numpy()
-    _share(lambda first, last: _add_crops(*arrays, side, first, last), len(canvas), least=16)
+    _share(
+        lambda first, last: _add_crops(*arrays, side, first, last), len(canvas), seconds=1e-9 * which.numel() * side**2
+    )
 
 
-def _share(work: Callable[[int, int], Any], count: int, *, least: int) -> None:
-    """Call ``work(first, last)`` so that range(count) is done once, by as many threads as torch uses."""
-    shares = max(1, min(torch.get_num_threads(), count // least))
-    edges = [count * part // shares for part in range(shares + 1)]
-    if shares > 1 and not _threads:
+def _share(work: Callable[[int, int], Any], count: int, *, seconds: float) -> None:
+    """Call ``work(first, last)`` so that range(count) is done once, by as many threads as torch uses at most.
+
+    `seconds` is about how long one thread would take; small work is done by one.
+
+    The work is cut finer than into one part for each thread: a thread of torch's that still spins after its last
+    operation takes a core for a while, and then the others do more.
+    """
+    threads = min(torch.get_num_threads(), count, int(seconds / WORTH))
+    if threads < 2:
+        work(0, count)
+        return
+    cuts = min(4 * threads, count)
+    parts = iter([(count * cut // cuts, count * (cut + 1) // cuts) for cut in range(cuts)])
+
+    def help_out() -> None:
+        for first, last in parts:  # a list's iterator hands out each part once, whoever asks
+            work(first, last)
+
+    if not _threads:
         _threads.append(ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="foveal_env.compiled"))
-    others = [_threads[0].submit(work, edges[part], edges[part + 1]) for part in range(1, shares)]
-    work(edges[0], edges[1])
+    others = [_threads[0].submit(help_out) for _ in range(threads - 1)]
+    help_out()
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()
 
 
 @_compile
-def _halve_all(texels, offset, size, first, last):
+def _halve_all(texels, channels, offset, size, first, last):
+    widest = 0
     for image in range(first, last):
-        start, height, width = offset[image], size[image, 0], size[image, 1]
+        widest = max(widest, size[image, 1])
+    added = np.empty((widest + 1) * channels, np.uint16)
+    odd = np.empty((2, widest), np.uint16)  # what is added before the division by four, see `images.halved`
+    for x in range(widest):
+        odd[0, x], odd[1, x] = 1 + (x & 1), 2 - (x & 1)
+    for image in range(first, last):
+        start, height, width = offset[image] * channels, size[image, 0], size[image, 1]
         while max(height, width) > 1:
-            next_height, next_width = (height + 1) // 2, (width + 1) // 2
-            fine = texels[start : start + height * width]
-            start += height * width
-            _halve(fine, height, width, texels[start : start + next_height * next_width])
-            height, width = next_height, next_width
+            end = start + height * width * channels
+            _halve(texels[start:end], height, width, channels, texels[end:], added, odd)
+            start, height, width = end, (height + 1) // 2, (width + 1) // 2
 
 
 @_compile
-def _halve(fine, height, width, coarse):
-    half = (width + 1) // 2
-    whole = width // 2
-    channels = fine.shape[1]
+def _halve(fine, height, width, channels, coarse, added, odd):
+    """Average 2 x 2 texels of one level into the next."""
+    half, length = (width + 1) // 2, width * channels
     for y in range((height + 1) // 2):
         below = min(2 * y + 1, height - 1)
-        upper = fine[2 * y * width : (2 * y + 1) * width]
-        lower = fine[below * width : (below + 1) * width]
-        row = coarse[y * half : (y + 1) * half]
-        for c in range(channels):
-            for x in range(whole):
-                total = np.int32(upper[2 * x, c]) + np.int32(upper[2 * x + 1, c])
-                total += np.int32(lower[2 * x, c]) + np.int32(lower[2 * x + 1, c])
-                row[x, c] = (total + 1 + ((x ^ y) & 1)) >> 2
-            if whole < half:
-                total = 2 * (np.int32(upper[width - 1, c]) + np.int32(lower[width - 1, c]))
-                row[whole, c] = (total + 1 + ((whole ^ y) & 1)) >> 2
+        upper, lower = fine[2 * y * length : (2 * y + 1) * length], fine[below * length : (below + 1) * length]
+        row, half_up = coarse[y * half * channels : (y + 1) * half * channels], odd[y & 1]
+        for k in range(length):
+            added[k] = np.uint16(upper[k]) + np.uint16(lower[k])
+        if width % 2:  # the last texel counts twice
+            for c in range(channels):
+                added[length + c] = added[length - channels + c]
+        if channels == 1:
+            for x in range(np.uint64(half)):
+                two = x + x
+                row[x] = (added[two] + added[two + np.uint64(1)] + half_up[x]) >> 2
+        elif channels == 3:
+            for x in range(np.uint64(half)):
+                to, two = x * np.uint64(3), x * np.uint64(6)
+                row[to] = (added[two] + added[two + np.uint64(3)] + half_up[x]) >> 2
+                row[to + np.uint64(1)] = (added[two + np.uint64(1)] + added[two + np.uint64(4)] + half_up[x]) >> 2
+                row[to + np.uint64(2)] = (added[two + np.uint64(2)] + added[two + np.uint64(5)] + half_up[x]) >> 2
+        else:
+            for x in range(half):
+                for c in range(channels):
+                    left = 2 * x * channels + c
+                    row[x * channels + c] = (added[left] + added[left + channels] + half_up[x]) >> 2
 
 
 @_compile
@@ -133,7 +166,8 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, fir
             height, width = (height + 1) // 2, (width + 1) // 2
             texel *= 2
         _patch(
-            texels[start * channels : (start + height * width) * channels],
+            texels,
+            start * channels,
             channels,
             width,
             size[image, 0] / texel,
@@ -148,17 +182,18 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, fir
 
 
 @_compile
-def _patch(level, channels, width, bottom, right, x, y, box, added, rows, out):
-    """Average the boxes of one patch; (x, y) is its corner and `box` the side of a box, in texels of the level."""
+def _patch(texels, start, channels, width, bottom, right, x, y, box, added, rows, out):
+    """Average the boxes of a patch; (x, y) is its corner, `box` the side of one, in texels of the level at `start`."""
     patch = out.shape[1]
     if not (x < right and y < bottom and x + patch * box > 0 and y + patch * box > 0):
         out[:] = 0
         return
     left = int(max(0.0, math.floor(x)))
     length = (int(min(np.float64(width), math.ceil(x + patch * box) + 1.0)) - left) * channels
+    stride, left_top = width * channels, start + left * channels
     for i in range(patch):  # down each column: rows[i] = sums of the box's rows of texels
-        start, stop = min(max(y + i * box, 0.0), bottom), min(max(y + (i + 1) * box, 0.0), bottom)
-        _add_rows(level, width * channels, left * channels, start, stop, added, rows[i, :length])
+        top, end = min(max(y + i * box, 0.0), bottom), min(max(y + (i + 1) * box, 0.0), bottom)
+        _add_rows(texels[left_top:], stride, top, end, added, rows[i, :length])
     scale = np.float32(1 / (255 * box * box))
     for j in range(patch):
         start, stop = min(max(x + j * box, 0.0), right), min(max(x + (j + 1) * box, 0.0), right)
@@ -172,14 +207,14 @@ def _patch(level, channels, width, bottom, right, x, y, box, added, rows, out):
 
 
 @_compile
-def _add_rows(level, stride, left, start, stop, added, row):
+def _add_rows(level, stride, start, stop, added, row):
     if stop <= start:
         row[:] = 0
         return
     first, last = int(start), int(stop)
     before, after = np.float32(start - first), np.float32(stop - last)
     length = len(row)
-    top = level[first * stride + left : first * stride + left + length]
+    top = level[first * stride : first * stride + length]
     if first == last:
         share = after - before
         for k in range(length):
@@ -187,20 +222,26 @@ def _add_rows(level, stride, left, start, stop, added, row):
         return
     share = np.float32(1) - before
     if last - first > 1:
-        one = level[(first + 1) * stride + left : (first + 1) * stride + left + length]
+        number = first + 1
+        one = level[number * stride : number * stride + length]
         for k in range(length):
             added[k] = one[k]
-        for number in range(first + 2, last):
-            more = level[number * stride + left : number * stride + left + length]
+        for number in range(first + 2, last - 1, 2):
+            one = level[number * stride : number * stride + length]
+            two = level[(number + 1) * stride : (number + 1) * stride + length]
             for k in range(length):
-                added[k] += more[k]
+                added[k] += np.uint16(one[k]) + np.uint16(two[k])
+        if (last - first) % 2:
+            one = level[(last - 1) * stride : (last - 1) * stride + length]
+            for k in range(length):
+                added[k] += one[k]
         for k in range(length):
             row[k] = share * np.float32(top[k]) + np.float32(added[k])
     else:
         for k in range(length):
             row[k] = share * np.float32(top[k])
     if after > 0:
-        end = level[last * stride + left : last * stride + left + length]
+        end = level[last * stride : last * stride + length]
         for k in range(length):
             row[k] += after * np.float32(end[k])
 
@@ -208,32 +249,30 @@ def _add_rows(level, stride, left, start, stop, added, row):
 @_compile
 def _add_columns(rows, channels, first, last, before, after, scale, out, j):
     """Add up the texels first ... last of each row, the first less `before`, of the last only `after`."""
+    begin, end = np.uint64(first * channels), np.uint64(last * channels)
     for i in range(out.shape[1]):
         if channels == 1:
-            row = rows[i, first : last + 1]
             total = np.float32(0)
-            for k in range(last - first):
-                total += row[k]
-            out[0, i, j] = total * scale - before * row[0] + after * row[last - first]
+            for k in range(begin, end):
+                total += rows[i, k]
+            out[0, i, j] = total * scale - before * rows[i, begin] + after * rows[i, end]
         elif channels == 3:
-            row = rows[i, 3 * first : 3 * last + 3]
             red, green, blue = np.float32(0), np.float32(0), np.float32(0)
-            for k in range(last - first):
-                red += row[np.uint32(3 * k)]
-                green += row[np.uint32(3 * k + 1)]
-                blue += row[np.uint32(3 * k + 2)]
-            end = row[3 * (last - first) :]
-            out[0, i, j] = red * scale - before * row[0] + after * end[0]
-            out[1, i, j] = green * scale - before * row[1] + after * end[1]
-            out[2, i, j] = blue * scale - before * row[2] + after * end[2]
+            for k in range(begin, end, np.uint64(3)):
+                red += rows[i, k]
+                green += rows[i, k + np.uint64(1)]
+                blue += rows[i, k + np.uint64(2)]
+            one, two = np.uint64(1), np.uint64(2)
+            out[0, i, j] = red * scale - before * rows[i, begin] + after * rows[i, end]
+            out[1, i, j] = green * scale - before * rows[i, begin + one] + after * rows[i, end + one]
+            out[2, i, j] = blue * scale - before * rows[i, begin + two] + after * rows[i, end + two]
         else:
             for c in range(channels):
-                row = rows[i, first * channels : (last + 1) * channels]
                 total = np.float32(0)
-                for k in range(last - first):
-                    total += row[k * channels + c]
-                total = total * scale - before * row[c]
-                out[c, i, j] = total + after * row[(last - first) * channels + c]
+                for k in range(begin, end, np.uint64(channels)):
+                    total += rows[i, k + np.uint64(c)]
+                total = total * scale - before * rows[i, begin + np.uint64(c)]
+                out[c, i, j] = total + after * rows[i, end + np.uint64(c)]
 
 
 @_compile

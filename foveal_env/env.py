@@ -155,9 +155,10 @@ class FovealVectorEnv(VectorEnv):
             if not np.issubdtype(scene.dtype, np.integer) or (scene < 0).any():
                 raise ValueError(f"a scene is an index of at least 0, got {scene}")
             index = torch.from_numpy(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
-        with torch.no_grad():
+        with torch.inference_mode():
             scenes = self.world.scenes(index)
-            self.world.request(self._next(rows))
+            if self.world.source.waits:
+                self.world.request(self._next(rows))
             new = self.world.start(scenes)
         self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
         self._ended = self._ended & ~chosen
@@ -172,7 +173,7 @@ class FovealVectorEnv(VectorEnv):
         if not active.any():
             return rewards
         rows = torch.from_numpy(active).to(self.world.device)
-        with torch.no_grad():
+        with torch.inference_mode():
             if active.all():
                 self._episode, reward = self.world.look(self._episode, gaze)
             else:

@@ -7,7 +7,7 @@ its border cuts. What lies outside the image is 0.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,17 @@ class Images(Batch):
                 for picture, slide in zip(pictures, slides, strict=True)
             ]
         )
+
+    @staticmethod
+    def painted(
+        count: int, height: int, width: int, channels: int, paint: Callable[[Tensor], None], device: Any = "cpu"
+    ) -> "Images":
+        """Prepare pictures that ``paint(canvas)`` makes of black ones, [B, H, W, C] uint8, in place."""
+        length = _length(height, width)
+        texels = torch.zeros(count * length, channels, dtype=torch.uint8, device=device)
+        paint(texels.view(count, length, channels)[:, : height * width].unflatten(1, (height, width)))
+        offset = torch.arange(count, device=device) * length
+        return _with_levels(Images(texels, offset, torch.tensor([[height, width]], device=device).repeat(count, 1)))
 
     @staticmethod
     def cat(parts: Sequence["Images"]) -> "Images":
@@ -208,34 +219,55 @@ def _prepare(stacks: list[Tensor]) -> Images:
     channels, device = stacks[0].shape[1], stacks[0].device
     if any(stack.shape[1] != channels for stack in stacks):
         raise ValueError("pictures of one batch must have the same number of channels")
-    size = torch.cat([torch.tensor([stack.shape[2:]]).expand(len(stack), 2) for stack in stacks])
-    length = levels(size)[2]
-    offset = length.cumsum(0) - length
-    texels = torch.empty(int(length.sum()), channels, dtype=torch.uint8, device=device)
+    offsets, sizes, end = [], [], 0
+    for stack in stacks:
+        length = _length(*stack.shape[2:])
+        offsets += range(end, end + len(stack) * length, length)
+        sizes += [tuple(stack.shape[2:])] * len(stack)
+        end += len(stack) * length
+    texels = torch.empty(end, channels, dtype=torch.uint8, device=device)
     row = 0
     for stack in stacks:
-        first, count = int(offset[row]), len(stack)
-        pyramids = texels[first : first + count * int(length[row])].view(count, -1, channels)
-        _fill(pyramids, stack)
-        row += count
-    images = Images(texels, offset.to(device), size.to(device))
-    if not texels.is_cuda:
+        length = _length(*stack.shape[2:])
+        first = texels[offsets[row] :][: len(stack) * length].view(len(stack), length, channels)
+        first[:, : stack.shape[2] * stack.shape[3]] = stack.permute(0, 2, 3, 1).flatten(1, 2)
+        row += len(stack)
+    return _with_levels(Images(texels, torch.tensor(offsets, device=device), torch.tensor(sizes, device=device)))
+
+
+def _with_levels(images: Images) -> Images:
+    """Fill the levels above the first, in place."""
+    if not images.texels.is_cuda:
         from foveal_env import compiled
 
-        compiled.halve_all(texels, offset, size)
+        compiled.halve_all(images.texels, images.offset, images.size)
+    else:
+        fill_levels(images)
     return images
 
 
-def _fill(pyramids: Tensor, stack: Tensor) -> None:
-    """Write pictures [B, C, H, W] into the first level of pyramids [B, V, C]; on a GPU, the other levels as well."""
-    level = stack.permute(0, 2, 3, 1)
-    first = level.shape[1] * level.shape[2]
-    pyramids[:, :first] = level.flatten(1, 2)
-    while level.is_cuda and max(level.shape[1:3]) > 1:
-        level = halved(level)
-        length = level.shape[1] * level.shape[2]
-        pyramids[:, first : first + length] = level.flatten(1, 2)
-        first += length
+def fill_levels(images: Images) -> None:
+    """Do what `foveal_env.compiled.halve_all` does on any device, for all images of one size at a time."""
+    for size in images.size.unique(dim=0):
+        rows = (images.size == size).all(dim=1).nonzero().flatten()
+        height, width = size.tolist()
+        start = images.offset[rows]
+        while max(height, width) > 1:
+            place = torch.arange(height * width, device=rows.device)
+            level = halved(images.texels[start[:, None] + place].unflatten(1, (height, width)))
+            start = start + height * width
+            height, width = level.shape[1:3]
+            place = torch.arange(height * width, device=rows.device)
+            images.texels[start[:, None] + place] = level.flatten(1, 2)
+
+
+def _length(height: int, width: int) -> int:
+    """Return the number of texels of a pyramid, what `levels` gives as the length."""
+    length = height * width
+    while max(height, width) > 1:
+        height, width = (height + 1) // 2, (width + 1) // 2
+        length += height * width
+    return length
 
 
 def halved(level: Tensor) -> Tensor:

@@ -21,11 +21,9 @@ def extract(images: Images, gaze: Tensor, layout: Layout) -> Glimpse:
         Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box, 0 outside the image,
         and where [B, K, 3], (x, y, z) of each patch's own centre in the coordinates of the gaze.
     """
-    centre, side = patch_squares(images.size, gaze, layout)
+    where, centre, side = _squares(images.size, gaze, layout)
     patches = images.box_averages(centre, side, layout.patch)
-    zoom = _offsets(layout, gaze.device)[:, 2:].expand(len(gaze), -1, -1)
-    where = torch.cat([centre * (2 / images.size.flip(1)[:, None]) - 1, zoom], dim=-1)
-    return Glimpse(patches, where)
+    return Glimpse(patches, torch.cat([where, _zooms(layout, gaze.device).expand(len(gaze), -1, -1)], dim=-1))
 
 
 def patch_squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
@@ -36,12 +34,27 @@ def patch_squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, T
         gaze: [B, 2] (x, y) in [-1, 1].
         layout: which patches.
     """
-    offsets = _offsets(layout, gaze.device)
-    side = size.amin(dim=1, keepdim=True) * torch.exp2(-offsets[:, 2])
-    centre = (gaze[:, None] + 1) / 2 * size.flip(1)[:, None] + offsets[:, :2] * side[..., None]
-    return centre, side
+    return _squares(size, gaze, layout)[1:]
+
+
+def _squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the centres in the coordinates of the gaze [B, K, 2] and in px [B, K, 2], and the sides [B, K] in px."""
+    offsets, shrink = _offsets(layout, gaze.device)
+    half = size.flip(1).float()[:, None] / 2
+    side = half.amin(dim=2) * shrink
+    where = gaze[:, None].expand(-1, layout.patches, -1)
+    if layout.grid:
+        where = where + offsets * side[..., None] / half
+    return where, (where + 1) * half, side
 
 
 @lru_cache
-def _offsets(layout: Layout, device: torch.device) -> Tensor:
-    return layout.offsets().to(device)
+def _offsets(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the offsets [K, 2] in sides of the patch, and the sides [K] in halves of the image's shorter one."""
+    offsets = layout.offsets().to(device)
+    return offsets[:, :2], 2 * torch.exp2(-offsets[:, 2])
+
+
+@lru_cache
+def _zooms(layout: Layout, device: torch.device) -> Tensor:
+    return layout.offsets()[:, 2:].to(device)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from encoders.base import Layout
 from foveal_env import compiled
-from foveal_env.images import FINEST, Images, halved, levels
+from foveal_env.images import FINEST, Images, fill_levels, levels
 from foveal_env.retina import extract, patch_squares
 from foveal_env.sources.composed import add_crops, add_crops_in_tensors
 
@@ -77,17 +77,13 @@ def test_compiled_equals_tensors_and_a_batch_equals_each_alone(sizes, channels, 
 @given(side, side, st.sampled_from([1, 3]))
 def test_the_compiled_pyramid_equals_the_one_in_tensors(height, width, channels):
     images = Images.prepare(noise(2, channels, height, width))
-    starts, sizes, lengths = levels(images.size)
-    assert len(images.texels) == lengths.sum()
-    level = images.pixels(1).permute(1, 2, 0)[None]
-    while max(level.shape[1:3]) > 1:
-        level = halved(level)
-        number = (sizes[1] == torch.tensor(level.shape[1:3])).all(dim=1).nonzero()[0, 0]
-        first = images.offset[1] + starts[1, number]
-        assert torch.equal(images.texels[first : first + level[0, ..., 0].numel()], level.view(-1, channels))
-    assert level.float().mean() == pytest.approx(
-        images.pixels(1).float().mean().item(), abs=1.5 + 200 / min(height, width)
-    )
+    assert len(images.texels) == levels(images.size)[2].sum()
+    again = Images(images.texels.clone(), images.offset, images.size)
+    for row in range(2):
+        first = int(images.offset[row]) + height * width
+        again.texels[first : first + len(images.texels) // 2 - height * width] = 0
+    fill_levels(again)
+    assert torch.equal(again.texels, images.texels)
 
 
 def test_levels_keep_the_mean():
@@ -121,9 +117,18 @@ def test_work_is_done_once_whatever_the_number_of_threads(monkeypatch):
     gaze = torch.rand(70, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     once = extract(images, gaze, layout).patches
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(compiled, "WORTH", 1e-9)
     assert torch.equal(extract(images, gaze, layout).patches, once)
     assert torch.equal(Images.prepare(noise(70, 1, 33, 40)).texels, images.texels)
     assert compiled._threads
+
+
+def test_painted_pictures_are_prepared_pictures():
+    pictures = noise(3, 2, 11, 14)
+    painted = Images.painted(3, 11, 14, 2, lambda canvas: canvas.copy_(pictures.permute(0, 2, 3, 1)))
+    expected = Images.prepare(pictures)
+    for field in ("texels", "offset", "size"):
+        assert torch.equal(getattr(painted, field), getattr(expected, field))
 
 
 def test_memory_is_a_third_more_than_the_picture():

@@ -15,8 +15,8 @@ from foveal_env.images import Images
 from foveal_env.retina import extract
 from foveal_env.slides import Slide
 from foveal_env.sources.ahead import Ahead
+from foveal_env.sources.composed import Digits
 from foveal_env.sources.pictures import Folder, Unlabelled, read_picture
-from foveal_env.world import make_source
 
 
 def photo(height=40, width=60, channels=3, seed=0):
@@ -251,7 +251,8 @@ def test_mixed_kinds_are_one_batch(folder, tmp_path):
 
 
 def test_scenes_made_ahead_are_the_same_scenes():
-    source = make_source("digits", canvas=40, clutter=2)
+    source = Digits(canvas=40, clutter=2)
+    source.waits = True
     ahead, index = Ahead(source), torch.tensor([5, 3, 9, 4])
     ahead.request(index[:3])
     ahead.request(index[3:])

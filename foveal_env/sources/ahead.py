@@ -1,4 +1,4 @@
-"""Scenes made ahead: a worker composes, reads and prepares the next ones while the present ones are looked at."""
+"""Scenes made ahead: a worker reads and prepares the next pictures while the present ones are looked at."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +26,12 @@ class Ahead:
         self._places: dict[int, tuple[Future, int]] = {}  # index of a scene: the batch it is made in, and its row
 
     def request(self, index: Tensor) -> None:
-        """Begin to make scenes, by index [B] int64; they are kept until they are taken, the last 4,096 of them."""
+        """Begin to make scenes, by index [B] int64; they are kept until they are taken, the last 4,096 of them.
+
+        Does nothing for a source that does not wait for files.
+        """
+        if not self.source.waits:
+            return
         index = index.clone()
         future = _pool().submit(self.source.scenes, index)
         self._places.update((number, (future, row)) for row, number in enumerate(index.tolist()))

@@ -61,22 +61,25 @@ class Composed(Source):
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i shows picture i modulo their number."""
         salt = SPLITS.index(self.split)
-        which = (scramble(index, salt, 0) if self.split == "train" else index) % self.count
+        draws = scramble(index[:, None], salt, torch.arange(3, device=index.device))  # [B, 3]
+        which = (draws[:, 0] if self.split == "train" else index) % self.count
         targets = self.pictures.to(index.device)[which]
         if self.augment:
             targets = varied(targets, index)
         room = self.canvas - self.side
-        corner = torch.stack([scramble(index, salt, 1), scramble(index, salt, 2)], dim=-1) % (room + 1)  # (x, y)
+        corner = draws[:, 1:] % (room + 1)  # (x, y)
         corner = corner if self.translate else torch.full_like(corner, room // 2)
-        canvas = torch.zeros(len(index), self.canvas, self.canvas, dtype=torch.uint8, device=index.device)
-        if self.clutter:
-            self._add_clutter(canvas, index, salt)
-        own = torch.arange(len(index), device=index.device)[:, None]
-        add_crops(canvas, targets, own, torch.zeros_like(corner)[:, None], corner[:, None], side=self.side)
+        own, whole = torch.arange(len(index), device=index.device)[:, None], torch.zeros_like(corner)[:, None]
+
+        def paint(canvas: Tensor) -> None:
+            if self.clutter:
+                self._add_clutter(canvas[..., 0], index, salt)
+            add_crops(canvas[..., 0], targets, own, whole, corner[:, None], side=self.side)
+
         centre = (corner + self.side / 2) / self.canvas * 2 - 1
         extent = torch.full_like(centre, self.side / self.canvas * 2)
         return Scenes(
-            images=Images.prepare(canvas[:, None]),
+            images=Images.painted(len(index), self.canvas, self.canvas, 1, paint, index.device),
             label=self.labels.to(index.device)[which],
             box=torch.cat([centre, extent], dim=-1),
             prompt=torch.zeros(len(index), 0, device=index.device),
@@ -84,16 +87,12 @@ class Composed(Source):
         )
 
     def _add_clutter(self, canvas: Tensor, index: Tensor, salt: int) -> None:
+        stream = torch.arange(3, 8, device=index.device)
         piece = torch.arange(self.clutter, device=index.device)
-
-        def draw(stream: int, choices: int) -> Tensor:  # [B, pieces]
-            return scramble(scramble(index, salt, stream)[:, None] + piece) % choices
-
+        draws = scramble(scramble(index, salt, stream[:, None])[..., None] + piece)  # [5, B, pieces]
         offsets, places = self.side - CLUTTER_SIDE + 1, self.canvas - CLUTTER_SIDE + 1
-        crop = torch.stack([draw(4, offsets), draw(5, offsets)], dim=-1)
-        corner = torch.stack([draw(6, places), draw(7, places)], dim=-1)
-        pictures = self.pictures.to(index.device)
-        add_crops(canvas, pictures, draw(3, self.count), crop, corner, side=CLUTTER_SIDE)
+        crop, corner = torch.stack([draws[1:3] % offsets, draws[3:] % places]).permute(0, 2, 3, 1)  # (x, y) last
+        add_crops(canvas, self.pictures.to(index.device), draws[0] % self.count, crop, corner, side=CLUTTER_SIDE)
 
 
 class Digits(Composed):
@@ -160,14 +159,18 @@ def split_training(count: int, split: str) -> Tensor:
 
 def varied(pictures: Tensor, index: Tensor) -> Tensor:
     """Rotate, scale and shear pictures [B, side, side] uint8 by up to 12 degrees, 12 % and 0.15; `index` decides."""
-    angle, scale, shear = (scramble(index, 11 + i).float()[:, None, None] / 2**52 - 1 for i in range(3))  # in [-1, 1)
-    angle, scale, shear = angle * 0.21, 1 + scale * 0.12, shear * 0.15
+    side = pictures.shape[-1]
+    draws = scramble(index, torch.arange(11, 14, device=index.device)[:, None]).float() / 2**52 - 1  # [3, B] in [-1, 1)
+    angle, scale, shear = draws[0] * 0.21, 1 + draws[1] * 0.12, draws[2] * 0.15
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    line = (torch.arange(pictures.shape[-1], device=index.device) + 0.5) * (2 / pictures.shape[-1]) - 1
-    x, y = line, line[:, None]
-    grid = torch.stack([cos * x + (shear * cos - sin) * y, sin * x + (shear * sin + cos) * y], dim=-1)
+    line = (torch.arange(side, device=index.device) + 0.5) * (2 / side) - 1
+    x, y = (
+        torch.stack([part, other])[..., None] * line
+        for part, other in ((cos, sin), (shear * cos - sin, shear * sin + cos))
+    )  # [2, B, side]: what each column and each row adds to the two coordinates
+    grid = (x[:, :, None] + y[..., None]).permute(1, 2, 3, 0)
     moved = nn.functional.grid_sample(pictures[:, None].float(), grid, align_corners=False)
-    return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
+    return moved[:, 0].round_().to(torch.uint8)
 
 
 def add_crops(canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, *, side: int) -> None:

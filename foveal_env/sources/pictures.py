@@ -77,6 +77,8 @@ class Files(Pictures):
     held in memory is what is on show and what comes next, however large the folder.
     """
 
+    waits = True
+
     def __init__(self, split: str, *, channels: int, max_pixels: int = MAX_PIXELS, skip: bool = False):
         super().__init__(split)
         if channels not in COLOURS:
