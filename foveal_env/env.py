@@ -158,7 +158,7 @@ class FovealVectorEnv(VectorEnv):
         with torch.inference_mode():
             scenes = self.world.scenes(index)
             if self.world.source.waits:
-                self.world.request(self._next(rows))
+                self.world.request(self._next(torch.ones(self.num_envs, dtype=torch.bool)))
             new = self.world.start(scenes)
         self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
         self._ended = self._ended & ~chosen

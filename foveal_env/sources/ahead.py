@@ -8,8 +8,6 @@ from torch import Tensor
 
 from foveal_env.sources.base import Scenes, Source
 
-KEPT = 4096  # scenes requested and not taken yet, at most
-
 _worker: list[ThreadPoolExecutor] = []  # one for the process, made when first needed
 os.register_at_fork(after_in_child=_worker.clear)
 
@@ -26,17 +24,18 @@ class Ahead:
         self._places: dict[int, tuple[Future, int]] = {}  # index of a scene: the batch it is made in, and its row
 
     def request(self, index: Tensor) -> None:
-        """Begin to make scenes, by index [B] int64; they are kept until they are taken, the last 4,096 of them.
+        """Begin to make the scenes that will be asked for next, by index [B] int64; any others are given up.
 
         Does nothing for a source that does not wait for files.
         """
         if not self.source.waits:
             return
-        index = index.clone()
-        future = _pool().submit(self.source.scenes, index)
-        self._places.update((number, (future, row)) for row, number in enumerate(index.tolist()))
-        for number in list(self._places)[: max(0, len(self._places) - KEPT)]:
-            del self._places[number]
+        numbers = list(dict.fromkeys(index.tolist()))
+        self._places = {number: self._places[number] for number in numbers if number in self._places}
+        missing = [number for number in numbers if number not in self._places]
+        if missing:
+            future = _pool().submit(self.source.scenes, torch.tensor(missing))
+            self._places.update((number, (future, row)) for row, number in enumerate(missing))
 
     def take(self, index: Tensor) -> Scenes:
         """Return scenes by index [B] int64; what the source raised for any of them is raised here."""
