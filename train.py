@@ -272,7 +272,7 @@ def show_command(
     folder.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(images):
         target = folder / f"scan-{number}-{Path(path).stem}.png"
-        save_figure(target, scan_paths(place, evaluation, [number], columns=1, truth_known=False))
+        save_figure(target, scan_paths(place, evaluation, [number], columns=1, truth_known=False, width=9))
         print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
 
 

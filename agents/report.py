@@ -131,16 +131,27 @@ def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
 
 
 def scan_paths(
-    world: World, evaluation: Evaluation, rows: Sequence[int], *, columns: int = 4, truth_known: bool = True
+    world: World,
+    evaluation: Evaluation,
+    rows: Sequence[int],
+    *,
+    columns: int = 4,
+    truth_known: bool = True,
+    width: float = 2.6,
 ) -> Any:
-    """Return a figure of the scan paths of some rows of an evaluation, each with the truth and the answer."""
+    """Return a figure of the scan paths of some rows of an evaluation, each with the truth and the answer.
+
+    `width` is that of one drawing in inches; as high as the tallest of them needs, within reason.
+    """
     scenes = world.scenes(evaluation.index[list(rows)])
     lines = -(-len(rows) // columns)
-    figure = matplotlib.figure.Figure((2.6 * columns, 2.9 * lines), layout="constrained")
+    tallest = (scenes.images.size[:, 0] / scenes.images.size[:, 1]).max().clamp(0.1, 1.5).item()
+    figure = matplotlib.figure.Figure((width * columns, (width * tallest + 0.3) * lines), layout="constrained")
     names = world.source.classes
     for place, number in enumerate(rows):
         axes = figure.add_subplot(lines, columns, place + 1)
-        axes.imshow(draw(scenes.images.pixels(place).cpu().numpy(), evaluation.gazes[number].numpy(), world.layout))
+        picture, gazes = scenes.images.pixels(place).cpu().numpy(), evaluation.gazes[number].numpy()
+        axes.imshow(draw(picture, gazes, world.layout, side=480 if width < 5 else 960))
         axes.axis("off")
         truth, answer = names[int(scenes.label[place])], names[int(evaluation.prediction[number])]
         first = _first_right(evaluation.correct[number])

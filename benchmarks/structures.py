@@ -38,10 +38,12 @@ def rounded(table, centre, side, out, first, last):
         step = side[number] / patch
         for i in range(patch):
             top = min(max(int(np.round(centre[number, 1] - side[number] / 2 + i * step)), 0), height)
-            end = min(max(int(np.round(centre[number, 1] - side[number] / 2 + (i + 1) * step)), top), height)
+            end = int(np.round(centre[number, 1] - side[number] / 2 + (i + 1) * step))
+            end = min(max(end, top + 1), height)  # one px at least
             for j in range(patch):
                 left = min(max(int(np.round(centre[number, 0] - side[number] / 2 + j * step)), 0), width)
-                right = min(max(int(np.round(centre[number, 0] - side[number] / 2 + (j + 1) * step)), left), width)
+                right = int(np.round(centre[number, 0] - side[number] / 2 + (j + 1) * step))
+                right = min(max(right, left + 1), width)
                 area = np.float32(255 * max(1, (end - top) * (right - left)))
                 a, b, c, d = table[top, left], table[top, right], table[end, left], table[end, right]
                 for k in range(channels):

@@ -7,17 +7,20 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import torch
+from PIL import Image
 
 import foveal_env
 from benchmarks import publish
 
 ID = next(iter(foveal_env.IDS))
-ROUNDS = 9
+ROUNDS = 21
 
 
 def seconds_per_step(env: gym.vector.VectorEnv, actions: np.ndarray) -> float:
@@ -54,9 +57,11 @@ def native_over_sync(count: int) -> dict[str, float]:
     }
 
 
-def outside_encoder_share(count: int) -> list[float]:
-    """Return for each round the share of a step, resets included, that is not the encoder's forward pass."""
-    env = gym.make_vec(ID, num_envs=count)
+def outside_encoder_share(env: gym.vector.VectorEnv) -> dict[str, list[float]]:
+    """Return for each round the share of a step that is not the encoder's forward pass.
+
+    "all": resets and the scenes of the next episodes included; "within": the steps in which no episode ends.
+    """
     encoder, inside = env.world.perception.encoder, 0.0
     forward = encoder.step
 
@@ -70,16 +75,36 @@ def outside_encoder_share(count: int) -> list[float]:
     encoder.step = timed
     try:
         env.reset(seed=0)
-        actions = random_actions(count, 3 * env.world.glimpses)
+        glimpses = env.world.glimpses
+        actions = random_actions(env.num_envs, 3 * glimpses)
         seconds_per_step(env, actions)
-        shares = []
+        shares: dict[str, list[float]] = {"all": [], "within": []}
         for _ in range(ROUNDS):
-            inside = 0.0
-            total = seconds_per_step(env, actions) * len(actions)
-            shares.append(1 - inside / total)
+            total = within = inside_all = inside_within = 0.0
+            for number, action in enumerate(actions, start=1):
+                inside, start = 0.0, time.perf_counter()
+                env.step(action)
+                took = time.perf_counter() - start
+                total, inside_all = total + took, inside_all + inside
+                if number % glimpses:
+                    within, inside_within = within + took, inside_within + inside
+            shares["all"].append(1 - inside_all / total)
+            shares["within"].append(1 - inside_within / within)
         return shares
     finally:
         del encoder.step
+
+
+def write_pictures(folder: Path) -> None:
+    """Write ten classes of grey JPEG files of 64 to 1,024 px, cut out of scikit-learn's photographs."""
+    from sklearn.datasets import load_sample_images
+
+    photos = [Image.fromarray(photo).convert("L") for photo in load_sample_images().images]
+    for label in range(10):
+        (folder / str(label)).mkdir()
+        for number, width in enumerate((64, 96, 128, 200, 256, 320, 400, 512, 640, 800, 900, 1024)):
+            height = width * (3 + number % 5) // 5
+            photos[number % 2].resize((width, height)).save(folder / str(label) / f"{number}.jpg")
 
 
 def import_seconds() -> list[float]:
@@ -91,7 +116,12 @@ def import_seconds() -> list[float]:
 
 def main() -> None:
     """Measure everything and publish it."""
-    ratio, shares, imports = native_over_sync(64), outside_encoder_share(256), import_seconds()
+    ratio, imports = native_over_sync(64), import_seconds()
+    shares = outside_encoder_share(gym.make_vec(ID, num_envs=256))["all"]
+    with tempfile.TemporaryDirectory() as folder:
+        write_pictures(Path(folder))
+        options = {"folder": folder, "channels": 1}
+        mixed = outside_encoder_share(gym.make_vec(ID, num_envs=256, source="folder", source_options=options))
     results = {
         "command": "python -m benchmarks.throughput",
         "native_over_sync_64": round(ratio["ratio"], 1),
@@ -100,6 +130,8 @@ def main() -> None:
         "sync_steps_per_second_64": round(ratio["sync_steps_per_second"]),
         "outside_encoder_share_256": round(statistics.median(shares), 3),
         "outside_encoder_share_256_range": [round(min(shares), 3), round(max(shares), 3)],
+        "outside_encoder_share_256_mixed_sizes": round(statistics.median(mixed["within"]), 3),
+        "outside_encoder_share_256_mixed_sizes_reading_included": round(statistics.median(mixed["all"]), 3),
         "import_seconds": round(statistics.median(imports), 4),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -117,6 +149,9 @@ def main() -> None:
             f" {results['sync_steps_per_second_64']:,} | |",
             f"| share of a step outside the encoder at 256, resets included |"
             f" {results['outside_encoder_share_256']:.1%} ({least:.1%} to {most:.1%}) | at most 15 % |",
+            "| the same within episodes, JPEG files of 64 to 1,024 px in one batch / with reading 256 files for each"
+            f" episode of 4 glimpses | {results['outside_encoder_share_256_mixed_sizes']:.1%} /"
+            f" {results['outside_encoder_share_256_mixed_sizes_reading_included']:.1%} | at most 15 % |",
             f"| `import foveal_env` after gymnasium | {results['import_seconds']:.4f} s | under 0.3 s |",
         ]
     )

@@ -1,4 +1,4 @@
-"""What `foveal_env.images` and `sources.composed` say in tensors, compiled for the CPU; tests hold both equal.
+"""What `foveal_env.images` and `foveal_env.sources` say in tensors, compiled for the CPU; tests hold both equal.
 
 Numba compiles it at the first call and keeps the result on disk. The work is cut into one share for each torch thread,
 in plain Python threads (the compiled code lets go of the interpreter): Numba's own pool would end a forked process.
@@ -73,6 +73,14 @@ def add_crops(canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, cor
     _share(
         lambda first, last: _add_crops(*arrays, side, first, last), len(canvas), seconds=1e-9 * which.numel() * side**2
     )
+
+
+def mixed(value: Tensor) -> Tensor:
+    """Compute `foveal_env.sources.base.mixed`."""
+    value = value.contiguous()
+    out = torch.empty_like(value)
+    _mixed(value.numpy().reshape(-1), out.numpy().reshape(-1))
+    return out
 
 
 def _share(work: Callable[[int, int], Any], count: int, *, seconds: float) -> None:
@@ -287,3 +295,12 @@ def _add_crops(canvas, pictures, which, crop, corner, side, first, last):
                 target = canvas[image, top + line, left : left + side]
                 for column in range(side):
                     target[column] = min(np.int32(target[column]) + np.int32(source[column]), 255)
+
+
+@_compile
+def _mixed(value, out):
+    for k in range(len(value)):
+        bits = np.uint64(value[k])
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        out[k] = np.int64(bits ^ (bits >> np.uint64(31)))

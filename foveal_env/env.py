@@ -87,7 +87,7 @@ class FovealVectorEnv(VectorEnv):
         chosen = self._reset_mask(options)
         self._seed(seed, chosen)
         self._begin(chosen, options.get("scene"))
-        return self._observations(), self._infos(chosen)
+        return self._observations(), self._infos(chosen, self._ended & chosen)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Look at `actions` [num_envs, 2]; ValueError for NaN, infinity or a wrong shape."""
@@ -107,7 +107,7 @@ class FovealVectorEnv(VectorEnv):
             final = self._final(ended)
             self._begin(ended)
             self._ended = np.zeros_like(ended)
-        infos = {**self._infos(np.ones_like(ended)), **final}
+        infos = {**self._infos(np.ones_like(ended), self._ended), **final}
         return self._observations(), reward, ended, np.zeros_like(ended), infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -186,7 +186,7 @@ class FovealVectorEnv(VectorEnv):
         observations = self.world.observe(self._episode).cpu().numpy()
         return observations.copy() if self.world.device.type == "cpu" else observations
 
-    def _infos(self, chosen: np.ndarray) -> dict[str, Any]:
+    def _infos(self, chosen: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
         """Return the infos of the rows where `chosen` is true, in the form of Gymnasium's vector environments."""
         judgement = self._episode.judgement
         columns = {
@@ -197,20 +197,20 @@ class FovealVectorEnv(VectorEnv):
         infos: dict[str, Any] = {}
         for key, column in columns.items():
             infos[key], infos[f"_{key}"] = column.cpu().numpy() * chosen, chosen.copy()
-        ended = self.world.ended(self._episode).cpu().numpy() & chosen
         if ended.any():
             infos["is_success"] = judgement.correct.cpu().numpy() & ended
-            infos["_is_success"] = ended
+            infos["_is_success"] = ended.copy()
         return infos
 
     def _final(self, ended: np.ndarray) -> dict[str, Any]:
         observations = np.full(self.num_envs, None, dtype=object)
-        for row, observation in zip(np.flatnonzero(ended), self._observations()[ended], strict=True):
+        last = self.world.observe(self._episode)[torch.from_numpy(ended).to(self.world.device)].cpu().numpy()
+        for row, observation in zip(np.flatnonzero(ended), last, strict=True):
             observations[row] = observation
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),
-            "final_info": self._infos(ended),
+            "final_info": self._infos(ended, ended),
             "_final_info": ended.copy(),
         }
 

@@ -7,23 +7,23 @@ from PIL import Image, ImageDraw, ImageFont
 from encoders.base import Layout
 from foveal_env.retina import patch_squares
 
-SIDE = 480  # px of the drawing's longer side
 PATH, WINDOW, NOW = (255, 176, 0), (86, 180, 233), (255, 80, 80)
 
 
-def draw(image: np.ndarray, gazes: np.ndarray, layout: Layout) -> np.ndarray:
+def draw(image: np.ndarray, gazes: np.ndarray, layout: Layout, *, side: int = 480) -> np.ndarray:
     """Draw a scan path on an image.
 
     Args:
         image: [C, H, W] uint8, C = 1 or 3.
         gazes: [T, 2] (x, y) in [-1, 1], in the order they were taken; rows of NaN are left out.
         layout: the patches of one look; those of the last gaze are drawn as windows.
+        side: px of the drawing's longer side.
 
     Returns:
-        [h, w, 3] uint8, the longer side 480 px, the aspect ratio kept.
+        [h, w, 3] uint8, the aspect ratio kept.
     """
     channels, height, width = image.shape
-    scale = SIDE / max(height, width)
+    scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     pixels = np.repeat(image, 3, axis=0) if channels == 1 else image
     picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

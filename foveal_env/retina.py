@@ -21,7 +21,7 @@ def extract(images: Images, gaze: Tensor, layout: Layout) -> Glimpse:
         Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box, 0 outside the image,
         and where [B, K, 3], (x, y, z) of each patch's own centre in the coordinates of the gaze.
     """
-    where, centre, side = _squares(images.size, gaze, layout)
+    where, centre, side = _squares(images.half, images.shorter_half, gaze, layout)
     patches = images.box_averages(centre, side, layout.patch)
     return Glimpse(patches, torch.cat([where, _zooms(layout, gaze.device).expand(len(gaze), -1, -1)], dim=-1))
 
@@ -34,14 +34,14 @@ def patch_squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, T
         gaze: [B, 2] (x, y) in [-1, 1].
         layout: which patches.
     """
-    return _squares(size, gaze, layout)[1:]
+    half = size.flip(1).float()[:, None] / 2
+    return _squares(half, half.amin(dim=2), gaze, layout)[1:]
 
 
-def _squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+def _squares(half: Tensor, shorter: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
     """Return the centres in the coordinates of the gaze [B, K, 2] and in px [B, K, 2], and the sides [B, K] in px."""
     offsets, shrink = _offsets(layout, gaze.device)
-    half = size.flip(1).float()[:, None] / 2
-    side = half.amin(dim=2) * shrink
+    side = shorter * shrink
     where = gaze[:, None].expand(-1, layout.patches, -1)
     if layout.grid:
         where = where + offsets * side[..., None] / half

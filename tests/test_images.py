@@ -76,12 +76,13 @@ def test_compiled_equals_tensors_and_a_batch_equals_each_alone(sizes, channels, 
 @settings(max_examples=30, deadline=None)
 @given(side, side, st.sampled_from([1, 3]))
 def test_the_compiled_pyramid_equals_the_one_in_tensors(height, width, channels):
-    images = Images.prepare(noise(2, channels, height, width))
-    assert len(images.texels) == levels(images.size)[2].sum()
-    again = Images(images.texels.clone(), images.offset, images.size)
-    for row in range(2):
-        first = int(images.offset[row]) + height * width
-        again.texels[first : first + len(images.texels) // 2 - height * width] = 0
+    images = Images.prepare([noise(channels, *size) for size in ((height, width), (width, height), (height, width))])
+    lengths = levels(images.size)[2]
+    assert len(images.texels) == lengths.sum()
+    again = Images(torch.zeros_like(images.texels), images.offset, images.size)
+    for first, length in zip(images.offset.tolist(), lengths.tolist(), strict=True):
+        again.texels[first : first + height * width] = images.texels[first : first + height * width]
+        assert first + length <= len(images.texels)
     fill_levels(again)
     assert torch.equal(again.texels, images.texels)
 

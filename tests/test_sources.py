@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from foveal_env import compiled
 from foveal_env.perception import Perception
 from foveal_env.sources import SOURCES
-from foveal_env.sources.base import SPLITS, scramble
+from foveal_env.sources.base import SPLITS, mixed, scramble
 from foveal_env.tasks import TASKS
 from foveal_env.world import make_source
 
@@ -151,6 +152,10 @@ def test_scrambled_numbers_are_uniform_and_depend_on_every_argument():
     assert draws.max() < 1
     assert not torch.equal(scramble(torch.arange(5), 1), scramble(torch.arange(5), 2))
     assert not torch.equal(scramble(torch.arange(5), 1, 2), scramble(torch.arange(5), 2, 1))
+    numbers = torch.randint(-(2**63), 2**63 - 1, (3, 1000), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(mixed(numbers), compiled.mixed(numbers))
+    both = scramble(torch.arange(5)[:, None], 1, torch.tensor([2, 3]))
+    assert torch.equal(both[:, 1], scramble(torch.arange(5), 1, 3))
     # fixed for ever: the test scenes of everybody depend on it
     assert scramble(torch.tensor([0, 1]), 0, 7).tolist() == FIXED
 
