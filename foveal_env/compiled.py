@@ -5,9 +5,7 @@ in plain Python threads (the compiled code lets go of the interpreter): Numba's 
 """
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,12 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from foveal_env.threads import Threads
+
 WORTH = 1e-3  # seconds of work that make a thread worth its while: one of torch's may still spin on its core
 
 _compile = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-_threads: list[ThreadPoolExecutor] = []
-os.register_at_fork(after_in_child=_threads.clear)
+_threads = Threads("foveal_env.compiled")
 
 
 def halve_all(texels: Tensor, offset: Tensor, size: Tensor) -> None:
@@ -102,9 +101,7 @@ def _share(work: Callable[[int, int], Any], count: int, *, seconds: float) -> No
         for first, last in parts:  # a list's iterator hands out each part once, whoever asks
             work(first, last)
 
-    if not _threads:
-        _threads.append(ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="foveal_env.compiled"))
-    others = [_threads[0].submit(help_out) for _ in range(threads - 1)]
+    others = [_threads.submit(help_out) for _ in range(threads - 1)]
     help_out()
     for other in others:
         if not other.cancel():

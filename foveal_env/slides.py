@@ -12,8 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,11 @@ import torch
 from torch import Tensor
 
 from foveal_env.images import FINEST, Images
+from foveal_env.threads import Threads
 
 SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # always slides; .tif and .tiff where they are tiled
-OVERVIEW = 2**25  # px of the smallest level, at most: it is kept in memory
+OVERVIEW = 2**25  # px of the smallest level, at most: it is kept in memory, of the last few slides
+TILE = 2**22  # px of a tile, at most
 STEP = 8  # largest ratio of the widths of two neighbouring levels
 CACHE = 128 * 2**20  # bytes of decoded tiles that are kept, for all slides of the process
 
@@ -36,14 +37,18 @@ class Slide:
         channels: 3 for colour, 1 for grey.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ImportError: tifffile is not installed.
-        ValueError: the file cannot be read, is not tiled, or has no level small enough for an overview.
+        ValueError: the file cannot be read, is cut off, is not tiled, is of a kind that is not known, lacks a level, or
+            has none small enough for an overview. A tile that cannot be decoded is found when it is looked at.
     """
 
     def __init__(self, path: str | os.PathLike, *, channels: int = 3):
         self.path, self.channels = str(path), channels
-        pages = _pages(self.path)
-        self._levels = [_Level(self.path, page, channels) for page in pages]
+        pages, stamp = _pages(self.path)
+        self._levels = [
+            _Level(self.path, page, channels, (self.path, stamp, channels, n)) for n, page in enumerate(pages)
+        ]
         self.size = self._levels[0].size
         for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
             coarser.scale = (coarser.size[0] / self.size[0], coarser.size[1] / self.size[1])
@@ -112,8 +117,8 @@ class Slide:
 class _Level:
     """One level of a file: reads windows of it, tile by tile."""
 
-    def __init__(self, path: str, page: Any, channels: int):
-        self.path, self.page, self.channels = path, page, channels
+    def __init__(self, path: str, page: Any, channels: int, key: tuple):
+        self.path, self.page, self.channels, self.key = path, page, channels, key  # what its tiles are known by
         self.size = (int(page.imagelength), int(page.imagewidth))
         self.scale = (1.0, 1.0)  # texels in a px of the finest level, (y, x)
 
@@ -156,31 +161,29 @@ class _Level:
 
 _cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
 _lock = threading.Lock()
-_readers: list[ThreadPoolExecutor] = []
+_readers = Threads("foveal_env.slides")
 
 
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
-    _readers.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _tiles(level: _Level, numbers: Sequence[int], *, keep: bool) -> list[np.ndarray]:
     """Return tiles by number, from the cache or the file; the oldest leave the cache."""
-    keys = [(level.path, level.size, number) for number in numbers]
+    keys = [(level.key, number) for number in numbers]
     with _lock:
         found = {key: _cache[key] for key in keys if key in _cache}
         for key in found:
             _cache.move_to_end(key)
     missing = [key for key in keys if key not in found]
-    read: Callable[[tuple], np.ndarray] = lambda key: level.read(key[2])  # noqa: E731
+    read: Callable[[tuple], np.ndarray] = lambda key: level.read(key[1])  # noqa: E731
     if len(missing) > 1:
-        if not _readers:
-            _readers.append(ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="foveal_env.slides"))
-        found.update(zip(missing, _readers[0].map(read, missing), strict=True))
+        found.update(zip(missing, _readers.map(read, missing), strict=True))
     else:
         found.update((key, read(key)) for key in missing)
     if keep:
@@ -208,30 +211,60 @@ def is_slide(path: str | os.PathLike) -> bool:
         return False
 
 
-def _pages(path: str) -> list[Any]:
-    """Return the pages of the levels, finest first."""
+def _pages(path: str) -> tuple[list[Any], tuple[int, int]]:
+    """Return the pages of the levels, finest first, and what tells this file from another at the same place."""
     try:
         import tifffile
     except ImportError as error:
         raise ImportError(f"reading {path} needs tifffile and imagecodecs: pip install 'foveal-env[wsi]'") from error
     try:
+        found = os.stat(path)
         with tifffile.TiffFile(path) as file:
-            levels = list(file.series[0].levels)
-            pages = [level.keyframe.aspage() for level in levels]
+            pages = [level.keyframe.aspage() for level in file.series[0].levels]
+            faults = [_fault(page, found.st_size) for page in pages]
             for page in pages:
-                page.dataoffsets, page.databytecounts, page.jpegtables, page.decode  # noqa: B018, while it is open
+                page.jpegtables, page.decode  # noqa: B018, they are read while it is open
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such picture: {path}") from error
     except Exception as error:  # whatever a damaged file makes of the reader
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
+    for fault in filter(None, faults):
+        raise ValueError(f"{path} is not a slide that can be read: {fault}")
     pages.sort(key=lambda page: -page.imagelength * page.imagewidth)
-    for page in pages:
-        if not page.is_tiled or page.planarconfig != 1 or page.dtype not in (np.uint8, np.uint16):
-            raise ValueError(
-                f"{path} is not a slide that can be read: its levels must be tiled, with interleaved channels of 8 or "
-                f"16 bits, got {page.dtype}, tiled: {bool(page.is_tiled)}"
-            )
-    return pages
+    return pages, (found.st_mtime_ns, found.st_size)
+
+
+def _fault(page: Any, file_size: int) -> str | None:
+    """Say why a level cannot be looked at, or return None."""
+    if not page.is_tiled or page.planarconfig != 1:
+        return "its levels must be tiled, with interleaved channels"
+    if page.bitspersample not in (8, 16) or page.dtype not in (np.uint8, np.uint16):
+        return f"its channels must have 8 or 16 bits, got {page.bitspersample} ({page.dtype})"
+    if int(page.photometric) not in (1, 2, 6) or page.samplesperpixel > 4:  # black is 0, RGB, YCbCr
+        return f"it must be grey, with black as 0, or of colour, got {page.samplesperpixel} of kind {page.photometric}"
+    if not 0 < page.tilewidth * page.tilelength <= TILE:
+        return f"its tiles have {page.tilewidth} x {page.tilelength} px; up to {TILE:,} px can be read"
+    tiles = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    if tiles < 1 or min(len(page.dataoffsets), len(page.databytecounts)) < tiles:
+        return f"it lists {len(page.dataoffsets)} of {tiles} tiles"
+    end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=False)))
+    if end > file_size:
+        return f"it ends {end - file_size} bytes early"
+    return None
+
+
+@lru_cache(maxsize=16)
+def _open(path: str, stamp: tuple[int, int], channels: int) -> Slide:
+    return Slide(path, channels=channels)
+
+
+def open_slide(path: str | os.PathLike, channels: int) -> Slide:
+    """Return a slide, the same one for the same file: its overview is read once. Raises what `Slide` does."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such picture: {path}") from error
+    return _open(str(path), (found.st_mtime_ns, found.st_size), channels)
 
 
 def _as_bytes(tile: np.ndarray, channels: int) -> np.ndarray:

@@ -113,6 +113,16 @@ def test_a_gaze_that_is_not_finite_is_refused():
     assert not far.any()
 
 
+def test_rows_that_do_not_match_are_refused():
+    images, layout = Images.prepare(noise(2, 1, 9, 9)), Layout(patch=4, zooms=2)
+    with pytest.raises(ValueError, match=r"2 images, but centres \[3, 2, 2\]"):
+        images.box_averages(torch.zeros(3, 2, 2), torch.ones(3, 2), 4)
+    with pytest.raises(ValueError, match="images, but"):
+        images.box_averages(torch.zeros(2, 2, 2), torch.ones(2, 3), 4)
+    with pytest.raises((ValueError, RuntimeError)):
+        extract(images, torch.zeros(3, 2), layout)
+
+
 def test_work_is_done_once_whatever_the_number_of_threads(monkeypatch):
     images, layout = Images.prepare(noise(70, 1, 33, 40)), Layout(patch=5, zooms=3)
     gaze = torch.rand(70, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -121,7 +131,7 @@ def test_work_is_done_once_whatever_the_number_of_threads(monkeypatch):
     monkeypatch.setattr(compiled, "WORTH", 1e-9)
     assert torch.equal(extract(images, gaze, layout).patches, once)
     assert torch.equal(Images.prepare(noise(70, 1, 33, 40)).texels, images.texels)
-    assert compiled._threads
+    assert compiled._threads._pool
 
 
 def test_painted_pictures_are_prepared_pictures():

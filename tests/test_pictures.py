@@ -1,7 +1,9 @@
 """Picture files of every kind and size, slides, bad input, and scenes made ahead."""
 
 import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from foveal_env.images import Images
 from foveal_env.retina import extract
 from foveal_env.slides import Slide
 from foveal_env.sources.ahead import Ahead
+from foveal_env.sources.base import scramble
 from foveal_env.sources.composed import Digits
 from foveal_env.sources.pictures import Folder, Unlabelled, read_picture
 
@@ -198,9 +201,27 @@ def test_damaged_slides_are_named(tmp_path):
     tifffile.imwrite(tmp_path / "flat.svs", photo(), photometric="rgb")
     with pytest.raises(ValueError, match=r"flat.svs is not a slide that can be read: its levels must be tiled"):
         Slide(tmp_path / "flat.svs")
+    kinds = {
+        "palette": {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)},
+        "white": {"photometric": "miniswhite"},
+        "bits": {"photometric": "minisblack", "bitspersample": 12, "compression": "packints"},
+    }
+    for name, options in kinds.items():
+        grey = photo(40, 60)[..., 0].astype(np.uint16 if name == "bits" else np.uint8)
+        try:
+            tifffile.imwrite(tmp_path / f"{name}.svs", grey, tile=(16, 16), **options)
+        except (ValueError, KeyError, NotImplementedError):
+            continue  # this tifffile cannot write it
+        with pytest.raises(ValueError, match=f"{name}.svs is not a slide that can be read: it"):
+            Slide(tmp_path / f"{name}.svs")
+    tifffile.imwrite(tmp_path / "bomb.svs", photo(), tile=(4096, 4096), photometric="rgb", compression="deflate")
+    with pytest.raises(ValueError, match=r"bomb.svs .*its tiles have 4096 x 4096 px"):
+        Slide(tmp_path / "bomb.svs")
     path = write_pyramid(tmp_path / "cut.tif", photo(512, 512), factors=(1, 2, 4))
     slide = Slide(path)
     path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(ValueError, match=r"cut.tif is not a"):
+        Slide(path)
     with pytest.raises(ValueError, match=r"cut.tif has a tile that cannot be read: it ends \d+ bytes early"):
         slide.box_averages(torch.full((1, 2), 400.0), torch.full((1,), 8.0), 4)
     os.remove(path)
@@ -212,6 +233,61 @@ def test_a_slide_without_an_overview_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "OVERVIEW", 1000)
     with pytest.raises(ValueError, match=r"60 x 40 px and no level of at most 1,000 px.*vips tiffsave"):
         Slide(KINDS["tiled.tif"](tmp_path / "a.tif") or tmp_path / "a.tif")
+
+
+def test_a_slide_is_opened_once_and_known_by_its_file_and_channels(tmp_path):
+    path = write_pyramid(tmp_path / "a.svs", photo(256, 256), factors=(1, 4))
+    grey, colour = read_picture(path, 1), read_picture(path, 3)
+    assert read_picture(path, 3) is colour
+    square = torch.full((1, 2), 100.0), torch.full((1,), 8.0), 4
+    for slide in (grey, colour, grey):
+        found = slide.box_averages(*square)
+        expected = Images.prepare([torch.from_numpy(photo(256, 256)).permute(2, 0, 1)]).box_averages(
+            square[0][None], square[1][None], 4
+        )[0]
+        assert torch.allclose(found.mean(dim=1), expected.mean(dim=1), atol=0.3)
+        assert found.shape == (1, slide.channels, 4, 4)
+    write_pyramid(path, photo(512, 256), factors=(1, 4))
+    assert read_picture(path, 3).size == (512, 256)
+
+
+def test_a_damaged_header_never_gets_past_one_error(tmp_path):
+    whole = write_pyramid(tmp_path / "a.svs", photo(64, 64), factors=(1, 2)).read_bytes()
+    random = np.random.default_rng(0)
+    for number in range(150):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data) if number % 3 else 400, 6):
+            data[place] = random.integers(256)
+        path = tmp_path / f"{number}.svs"
+        path.write_bytes(data)
+        try:
+            slide = Slide(path)
+            slide.box_averages(torch.tensor([[20.0, 20.0], [32.0, 32.0]]), torch.tensor([8.0, 64.0]), 4)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore")  # of forking a process with threads
+def test_a_forked_child_reads_and_does_not_wait_for_ever(folder):
+    source = Folder(folder=folder)
+    ahead = Ahead(source)
+    ahead.request(torch.arange(3))
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(int(len(ahead.take(torch.arange(3))) != 3))
+        finally:
+            os._exit(2)
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+    assert done
+    assert status == 0
 
 
 @pytest.fixture
@@ -250,6 +326,11 @@ def test_mixed_kinds_are_one_batch(folder, tmp_path):
     assert extract(scenes.images, torch.zeros(3, 2), Layout(patch=8)).patches.shape == (3, 3, 3, 8, 8)
 
 
+def _shown(source, number):
+    """Return which picture scene `number` shows."""
+    return int(scramble(torch.tensor([number]), 0)[0] % source.count)
+
+
 def test_scenes_made_ahead_are_the_same_scenes():
     source = Digits(canvas=40, clutter=2)
     source.waits = True
@@ -280,8 +361,14 @@ def test_scenes_are_made_by_the_worker_once_and_its_errors_arrive(folder):
     assert not ahead._places
     assert [numbers for _, numbers in made] == [[0, 1, 2, 3], [7, 8], [9]]
     assert "foveal_env.ahead" in made[0][0]
+    bad = source.paths[0]
+    good = [n for n in range(40) if source.paths[_shown(source, n)] != bad][:1]
+    bad_one = [n for n in range(400) if source.paths[_shown(source, n)] == bad][:1]
+    bad.unlink()
+    ahead.request(torch.tensor(good + bad_one))
+    assert len(ahead.take(torch.tensor(good))) == 1  # what another row would raise is not raised here
     for path in source.paths:
-        path.unlink()
+        path.unlink(missing_ok=True)
     ahead.request(torch.arange(4))
     with pytest.raises(FileNotFoundError, match="no such picture"):
         ahead.take(torch.arange(4))

@@ -7,9 +7,17 @@ import torch
 from torch import Tensor
 
 from foveal_env.sources.base import Scenes, Source
+from foveal_env.threads import Threads
 
-_worker: list[ThreadPoolExecutor] = []  # one for the process, made when first needed
-os.register_at_fork(after_in_child=_worker.clear)
+
+def _one_torch_thread(pool: ThreadPoolExecutor) -> None:
+    """Let torch use one thread in the worker: its setting is each thread's own, but new threads take the last made."""
+    threads = torch.get_num_threads()
+    pool.submit(torch.set_num_threads, 1).result()
+    torch.set_num_threads(threads)
+
+
+_worker = Threads("foveal_env.ahead", count=1, prepare=_one_torch_thread)
 
 
 class Ahead:
@@ -22,6 +30,7 @@ class Ahead:
     def __init__(self, source: Source):
         self.source = source
         self._places: dict[int, tuple[Future, int]] = {}  # index of a scene: the batch it is made in, and its row
+        self._process = os.getpid()  # a forked child has no worker that would finish them
 
     def request(self, index: Tensor) -> None:
         """Begin to make the scenes that will be asked for next, by index [B] int64; any others are given up.
@@ -31,33 +40,24 @@ class Ahead:
         if not self.source.waits:
             return
         numbers = list(dict.fromkeys(index.tolist()))
-        self._places = {number: self._places[number] for number in numbers if number in self._places}
+        wanted = {number: self._places[number] for number in numbers if number in self._places}
+        for future in {future for future, _ in self._places.values()} - {future for future, _ in wanted.values()}:
+            future.cancel()
+        self._places, self._process = wanted, os.getpid()
         missing = [number for number in numbers if number not in self._places]
         if missing:
-            future = _pool().submit(self.source.scenes, torch.tensor(missing))
+            future = _worker.submit(self.source.scenes, torch.tensor(missing))
             self._places.update((number, (future, row)) for row, number in enumerate(missing))
 
     def take(self, index: Tensor) -> Scenes:
-        """Return scenes by index [B] int64; what the source raised for any of them is raised here."""
+        """Return scenes by index [B] int64; what the source raises for any of them is raised here."""
         numbers = index.tolist()
-        if not self._places or any(number not in self._places for number in numbers):
+        if self._process != os.getpid() or any(number not in self._places for number in numbers):
             return self.source.scenes(index)
         places = [self._places.pop(number) for number in dict.fromkeys(numbers)]
         futures = list(dict.fromkeys(future for future, _ in places))
-        if len(futures) == 1 and len(futures[0].result()) == len(numbers) == len(places):
-            scenes = futures[0].result()
-            return scenes if torch.equal(scenes.index, index) else scenes.rows([row for _, row in places])
-        if len(places) < len(numbers):  # a scene that is asked for twice
-            return self.source.scenes(index)
-        parts = [future.result().rows([row]) for future, row in places]
-        return Scenes.cat(parts)
-
-
-def _pool() -> ThreadPoolExecutor:
-    if not _worker:
-        threads = torch.get_num_threads()
-        _worker.append(ThreadPoolExecutor(1, thread_name_prefix="foveal_env.ahead"))
-        # Only this worker: torch's setting is each thread's own, but threads to come take the last one that was made.
-        _worker[0].submit(torch.set_num_threads, 1).result()
-        torch.set_num_threads(threads)
-    return _worker[0]
+        if len(places) < len(numbers) or any(future.exception() for future in futures):
+            return self.source.scenes(index)  # a scene twice, or one that failed: perhaps none of these
+        if len(futures) == 1 and torch.equal(futures[0].result().index, index):
+            return futures[0].result()
+        return Scenes.cat([future.result().rows([row]) for future, row in places])

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from foveal_env.images import Images
-from foveal_env.slides import Slide, is_slide
+from foveal_env.slides import Slide, is_slide, open_slide
 from foveal_env.sources.base import SPLITS, Scenes, Source, scramble, shuffled
 from foveal_env.sources.composed import split_training
 from foveal_env.sources.torchvision_data import open_dataset
+from foveal_env.threads import Threads
 
 COLOURS = {1: "L", 3: "RGB"}
 SUFFIXES = (".bmp", ".btf", ".gif", ".jpeg", ".jpg", ".png", ".svs", ".tf8", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 89_478_485  # of a picture that is decoded whole, as in Pillow; slides have no limit
 BROKEN = ("refuse", "skip", "unchecked")
+
+_readers = Threads("foveal_env.pictures")
 
 
 class Pictures(Source):
@@ -86,7 +88,6 @@ class Files(Pictures):
         self.channels, self.max_pixels, self.skip = channels, max_pixels, skip
         self.paths: list[Path] = []
         self.skipped: set[int] = set()  # pictures that could not be read when a scene wanted to show them
-        self._readers = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="foveal_env.pictures")
 
     def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
         """Read the pictures with these numbers, several at once.
@@ -95,7 +96,7 @@ class Files(Pictures):
             FileNotFoundError, ValueError: a file is gone or cannot be read, and `skip` is false; it is named. With
                 `skip`, the next one of the folder is shown in its place, and a warning counts them.
         """
-        found = list(self._readers.map(self._read, which.tolist()))
+        found = list(_readers.map(self._read, which.tolist()))
         return Images.prepare([picture for picture, _ in found]), torch.tensor([number for _, number in found])
 
     def _read(self, number: int) -> "tuple[Tensor | Slide, int]":
@@ -181,7 +182,8 @@ class Folder(Files):
         channels: 3 for colour, 1 for grey.
         broken: what to do with files that cannot be decoded: "refuse" all, naming them; "skip" them, naming and
             counting them in a warning; "unchecked" finds out only when a scene shows one, for large folders. A file
-            that goes bad or vanishes later is an error too, or skipped with "skip".
+            that goes bad or vanishes later is an error too, or skipped with "skip"; a tile of a slide that cannot be
+            decoded is always one.
         max_pixels: refuse pictures with more px than that, before they are decoded; slides have no limit.
     """
 
@@ -209,8 +211,11 @@ class Folder(Files):
         self.count = len(files)
 
     def _sound(self, files: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
-        checks = self._readers.map(lambda file: self._fault(file[0]), files)
-        faults = list(tqdm(checks, total=len(files), desc="checking pictures", disable=len(files) < 2000))
+        faults: list[str | None] = []
+        with tqdm(total=len(files), desc="checking pictures", disable=len(files) < 2000) as bar:
+            for first in range(0, len(files), 4096):
+                faults += _readers.map(lambda file: self._fault(file[0]), files[first : first + 4096])
+                bar.update(len(faults) - bar.n)
         bad = [fault for fault in faults if fault]
         if not bad:
             return files
@@ -223,7 +228,7 @@ class Folder(Files):
     def _fault(self, path: Path) -> str | None:
         try:
             read_picture(path, self.channels, max_pixels=self.max_pixels)
-        except ValueError as error:
+        except (FileNotFoundError, ValueError) as error:
             return str(error)
         return None
 
@@ -239,7 +244,7 @@ def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MA
         ValueError: it cannot be decoded, or has more than `max_pixels`; it names the file.
     """
     if is_slide(path):
-        return Slide(path, channels=channels)
+        return open_slide(path, channels)
     if max_pixels > MAX_PIXELS:  # Pillow's own limit is for the whole process
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
     try:
@@ -252,7 +257,7 @@ def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MA
         raise FileNotFoundError(f"no such picture: {path}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{path} is too large: {error} (max_pixels raises the limit)") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], channels).permute(2, 0, 1)
 
@@ -294,7 +299,7 @@ def _walk(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
         (path, label)
         for label, name in enumerate(classes)
         for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists())  # a dangling link is a bad file
     ]
     if not files:
         raise ValueError(f"no pictures in {folder}: expected {folder}/CLASS/picture with one of {', '.join(SUFFIXES)}")
