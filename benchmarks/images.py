@@ -521,9 +521,9 @@ def table_of(results: dict[str, Any]) -> str:
         if cheaper
         else f"Eight glimpses are faster than the {vit_name} at all these sizes."
     )
-    for key, what in (("gflops", "FLOPs"), ("peak_mb", "memory")):
-        fewer = [size for size, row in vit.items() if row["vit"][key] < row["glimpses"][key]]
-        words += f" It needs less {what} up to {fewer[-1]} px." if fewer else f" The glimpses always need fewer {what}."
+    for key, what in (("gflops", "fewer FLOPs"), ("peak_mb", "less memory")):
+        less = [size for size, row in vit.items() if row["vit"][key] < row["glimpses"][key]]
+        words += f" The ViT needs {what} up to {less[-1]} px." if less else f" The glimpses need {what} at all of them."
     return "\n".join([*lines, "", f"{words} `python -m benchmarks.images` makes it again.", "", PICTURE])
 
 

@@ -37,14 +37,15 @@ def rounded(table, centre, side, out, first, last):
     for number in range(first, last):
         step = side[number] / patch
         for i in range(patch):
-            top = min(max(int(np.round(centre[number, 1] - side[number] / 2 + i * step)), 0), height)
-            end = int(np.round(centre[number, 1] - side[number] / 2 + (i + 1) * step))
-            end = min(max(end, top + 1), height)  # one px at least
+            top = int(np.round(centre[number, 1] - side[number] / 2 + i * step))
+            end = max(int(np.round(centre[number, 1] - side[number] / 2 + (i + 1) * step)), top + 1)  # one px at least
+            tall = end - top
+            top, end = min(max(top, 0), height), min(max(end, 0), height)
             for j in range(patch):
-                left = min(max(int(np.round(centre[number, 0] - side[number] / 2 + j * step)), 0), width)
-                right = int(np.round(centre[number, 0] - side[number] / 2 + (j + 1) * step))
-                right = min(max(right, left + 1), width)
-                area = np.float32(255 * max(1, (end - top) * (right - left)))
+                left = int(np.round(centre[number, 0] - side[number] / 2 + j * step))
+                right = max(int(np.round(centre[number, 0] - side[number] / 2 + (j + 1) * step)), left + 1)
+                area = np.float32(255 * tall * (right - left))
+                left, right = min(max(left, 0), width), min(max(right, 0), width)
                 a, b, c, d = table[top, left], table[top, right], table[end, left], table[end, right]
                 for k in range(channels):
                     out[number, k, i, j] = np.uint32(d[k] - b[k] - c[k] + a[k]) / area
