@@ -502,7 +502,7 @@ def table_of(results: dict[str, Any]) -> str:
         f"| time to prepare over time to decode its JPEG | {results['prepare_over_decode']} x | at most 0.5 x |",
         f"| {giga['megapixels']} megapixel slide: memory above the start, first glimpse, later ones |"
         f" {giga['peak_mb']} MB, {giga['first_ms']} ms, {giga['warm_ms']} ms | 500 MB, 200 ms, 20 ms |",
-        "| accuracy on the same test scenes, enlarged | "
+        "| accuracy on the same test scenes, each pixel repeated | "
         + ", ".join(f"{name}: {value:.1%}" for name, value in scale.items())
         + " | within a point |",
         "",

@@ -155,7 +155,7 @@ class FovealVectorEnv(VectorEnv):
             if not np.issubdtype(scene.dtype, np.integer) or (scene < 0).any():
                 raise ValueError(f"a scene is an index of at least 0, got {scene}")
             index = torch.from_numpy(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
-        with torch.inference_mode():
+        with torch.no_grad():
             scenes = self.world.scenes(index)
             if self.world.source.waits:
                 self.world.request(self._next(torch.ones(self.num_envs, dtype=torch.bool)))
@@ -173,7 +173,7 @@ class FovealVectorEnv(VectorEnv):
         if not active.any():
             return rewards
         rows = torch.from_numpy(active).to(self.world.device)
-        with torch.inference_mode():
+        with torch.no_grad():
             if active.all():
                 self._episode, reward = self.world.look(self._episode, gaze)
             else:

@@ -4,12 +4,14 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import foveal_env
+from foveal_env.env import FovealVectorEnv
 
 ID = "foveal_env/Classify-v0"
 
@@ -221,3 +223,17 @@ def test_drawing_keeps_the_aspect_ratio():
     picture = foveal_env.draw(np.zeros((3, 50, 200), np.uint8), np.full((3, 2), np.nan), Layout())
     assert picture.shape == (120, 480, 3)
     assert not picture.any()
+
+
+def test_what_an_encoder_makes_while_the_environment_steps_can_be_trained_with(small_world):
+    encoder, made = small_world.perception.encoder, []
+    step = encoder.step
+    encoder.step = lambda state, glimpse: made.append(torch.ones(())) or step(state, glimpse)
+    try:
+        env = FovealVectorEnv(2, world=small_world)
+        env.reset(seed=0)
+    finally:
+        del encoder.step
+    weight = torch.ones((), requires_grad=True)
+    (weight * made[0]).backward()  # a tensor of inference mode could not be saved for this
+    assert weight.grad == 1
