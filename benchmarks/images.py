@@ -67,22 +67,22 @@ def glimpse_times() -> dict[str, Any]:
     for size in sizes:
         batches[str(size)] = Images.prepare([noise(size, size).to(DEVICE)]).rows(torch.zeros(64, dtype=torch.int64))
     several = [64, 96, 128, 160, 224, 320, 512, 640, 768, 1024, 1280, 1536, 2048, 64, 224, 512]
-    mixed = Images.prepare([noise(side, side + 7 * number).to(DEVICE) for number, side in enumerate(several)])
-    batches["mixed"] = mixed.rows(torch.arange(64) % len(several))
-    middle = round(float(np.sqrt(np.mean([side * (side + 7 * n) for n, side in enumerate(several)]))))
-    uniform = Images.prepare([noise(middle, middle).to(DEVICE) for _ in several])  # as much memory, all of one size
-    batches["uniform"] = uniform.rows(torch.arange(64) % len(several))
+    row = torch.arange(64) % len(several)
+    batches["mixed"] = Images.prepare([noise(side, side).to(DEVICE) for side in several]).rows(row)
+    for side in set(several):  # as many different pictures, all of one size
+        batches[f"uniform {side}"] = Images.prepare([noise(side, side).to(DEVICE) for _ in several]).rows(row)
     rounds: dict[str, list[float]] = {name: [] for name in batches}
     for _ in range(8):
         for name, images in batches.items():
             rounds[name].append(seconds(lambda i=images: [extract(i, g, LAYOUT) for g in gazes], rounds=1) / len(gazes))
     times = {name: float(np.median(values[1:])) for name, values in rounds.items()}
+    uniform = np.mean([times[f"uniform {side}"] for side in several])
     patches = 64 * LAYOUT.patches
     return {
         "milliseconds_by_size": {str(size): round(times[str(size)] * 1e3, 3) for size in sizes},
         "time_16384_over_64": round(times["16384"] / times["64"], 2),
         "time_16384_over_1024": round(times["16384"] / times["1024"], 2),
-        "mixed_over_uniform": round(times["mixed"] / times["uniform"], 2),
+        "mixed_over_uniform": round(float(times["mixed"] / uniform), 2),
         "patches_per_second_224": round(patches / times["224"]),
         "with_encoder": glimpse_with_encoder(batches),
     }
