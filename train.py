@@ -21,15 +21,17 @@ from jsonargparse import ActionYesNo, ArgumentParser
 from tqdm import tqdm
 
 from agents import AGENTS
-from agents.base import Agent, Evaluation, collapse, evaluate, load_agent, make_agent
+from agents.base import Agent, Evaluation, collapse, evaluate, load_agent, make_agent, rollout
 from agents.report import gap_closed, results, row, save_figure, scan_paths, table, write_results
-from agents.training import saving, session, train_agent
+from agents.training import read_curve, saving, session, train_agent
 from encoders import ENCODERS
 from foveal_env.checkpoint import write_json
+from foveal_env.memory import keep_freed_memory
 from foveal_env.perception import Perception, check_device, load_frozen
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
+from foveal_env.sources.base import Scenes
 from foveal_env.sources.pictures import MAX_PIXELS, Unlabelled
 from foveal_env.world import World, make_source, make_world
 
@@ -129,6 +131,7 @@ def compare_command(
     train_glimpses: int = 750_000,
     scenes: int = 1800,
     split: str = "test",
+    curve: int = 0,
     resume: bool = False,
     seed: int = 0,
     out: str = "runs/compare",
@@ -145,12 +148,14 @@ def compare_command(
         train_glimpses: glimpses of training in all, the same for each.
         scenes: number of scenes to evaluate on.
         split: the scenes of the table; choose settings on validation, and report on test once.
+        curve: points of the learning curve of each training, on validation scenes; 0 for none.
         resume: go on with the trainings that are in the output folder, finished or not.
         seed: the first of the seeds.
         out: output folder.
     """
     folder = Path(out)
     training, judged_in = make_world(**world, split="train"), make_world(**world, split=split)
+    validation = make_world(**world, split="validation") if curve else None
     learners = learners if learners is not None else ["grpo", "ppo", "a2c"]
     names = controls if controls is not None else default_controls(judged_in)
     rows, last = [], None
@@ -162,10 +167,12 @@ def compare_command(
             if agent.learns:
                 saved = folder / f"{name}-{number}" / "policy.safetensors"
                 agent = resumed(agent, saved) if resume and saved.is_file() else agent
-                train_agent(agent, train_glimpses, saved.parent, validation=None)
+                train_agent(agent, train_glimpses, saved.parent, validation=validation, curve=curve)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
             last = evaluation if agent.learns or last is None else last
-            rows.append(row(agent, evaluation))
+            rows.append(
+                row(agent, evaluation) | ({"curve": read_curve(saved.parent)} if agent.learns and curve else {})
+            )
     finish(folder, judged_in, rows, last, command=command, seed=seed, scenes=scenes)
     for name in learners:
         closed = gap_closed(rows, name)
@@ -182,6 +189,8 @@ def pretrain_command(
     source_name: str,
     encoder: str = "multizoom",
     task: str = "classify",
+    start: str | None = None,
+    policy: str | None = None,
     resume: bool = False,
     device: str = "cpu",
     seed: int = 0,
@@ -197,6 +206,9 @@ def pretrain_command(
         source_name: name of the source, or module:Class.
         encoder: name of the encoder, or module:Class.
         task: name of the task, or module:Class.
+        start: begin with the weights of this perception, made with the same options; a shipped one by name, or a path.
+        policy: path of a policy trained on `start`: a share `--follow` of the scenes is looked at as it does (the
+            stages alternate). It sees the states of `start`, whatever has been learned since.
         resume: go on from the checkpoint in the output folder.
         device: torch device.
         seed: of weights, scenes and gazes.
@@ -206,7 +218,14 @@ def pretrain_command(
     folder = Path(out)
     scenes, validation = (make_source(source_name, split, **source) for split in ("train", "validation"))
     perception = Perception.build(scenes, encoder=encoder, task=task, seed=seed, **encoder_options).to(device)
-    job = Pretraining(perception, scenes, seed=seed, **training)
+    if start is not None:
+        begun = Perception.load(start)
+        perception.check_kind(begun.spec, start)
+        perception.load_state_dict(begun.state_dict())
+    elif policy is not None:
+        raise ValueError("--policy needs --start, the perception that it was trained on")
+    traces = follow_policy(policy, scenes, start, looks=training["looks"], device=device) if policy else None
+    job = Pretraining(perception, scenes, seed=seed, traces=traces, **training)
     if resume:
         job.load(folder / "training.safetensors")
     with session(folder, resume=resume) as writer:
@@ -227,9 +246,28 @@ def pretrain_command(
                         tqdm.write(f"{job.done} updates, {law} gaze: {' '.join(f'{a:.3f}' for a in accuracy)}")
     portable = {name: value for name, value in source.items() if name not in ("root", "download")}
     origin = {"source": source_name, "source_options": portable, "training": {**training, "seed": seed}}
-    perception.spec = {**perception.spec, **origin, "command": command}
+    spent = {"seconds": round(job.seconds, 1), "cpu_seconds": round(job.cpu_seconds, 1)}
+    if start is not None:
+        before = begun.spec.get("spent", {})
+        spent = {key: round(value + before.get(key, 0.0), 1) for key, value in spent.items()}
+        origin["start"] = begun.spec.get("command", start)
+    perception.spec = {**perception.spec, **origin, "spent": spent, "command": command}
     perception.save(folder / "perception.safetensors")
     print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
+
+
+def follow_policy(
+    path: str, source: Any, perception: str, *, looks: int, device: str
+) -> Callable[[Scenes, torch.Generator], torch.Tensor]:
+    """Return what maps scenes to the gazes [B, looks, 2] of a saved policy, drawn as in its training."""
+    world = World(source, load_frozen(perception, device=device, precision="auto"), glimpses=looks - 1)
+    agent = load_agent(path, world)
+
+    def traces(scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
+        *_, last = rollout(world, agent, world.start(scenes), generator=generator, greedy=False)
+        return last.after.gazes
+
+    return traces
 
 
 def show_command(
@@ -345,6 +383,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show_command,
 }
 GROUPED = {"world", "agents", "source", "encoder_options", "training", "command", "source_name"}  # not options by name
+MADE_HERE = {"perception", "source", "seed", "traces"}  # of the training
 COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before anything is done
 NOT_OF_WORLD = {
     "show": {"split", "source", "canvas", "source_options", "reward"}
@@ -405,7 +444,7 @@ def command_parser(command: str, named: argparse.Namespace) -> ArgumentParser:
     if command == "pretrain":
         plugins = [(SOURCES, named.source, {"split"}), (ENCODERS, named.encoder, FROM_SOURCE)]
         parser.add_argument("--source", default="digits", help=f"one of {', '.join(SOURCES)}, or module:Class")
-        add_options(parser, Pretraining, skip={"perception", "source", "seed"})
+        add_options(parser, Pretraining, skip=MADE_HERE)
     else:
         plugins = [(AGENTS, name, {"world", "seed"}) for name in dict.fromkeys(named.agents)]
         add_options(parser, make_world, skip=NOT_OF_WORLD.get(command, {"split"}))
@@ -431,7 +470,7 @@ def run(command: str, options: dict[str, Any], named: argparse.Namespace, typed:
     write_json(Path(options["out"]) / "run.json", {command: repeatable})
     own = {name: options[name] for name in inspect.signature(COMMANDS[command]).parameters if name in options}
     if command == "pretrain":
-        names = set(inspect.signature(Pretraining).parameters) - {"perception", "source", "seed"}
+        names = set(inspect.signature(Pretraining).parameters) - MADE_HERE
         groups = {
             "source": {k: v for k, v in options.get(group_name(named.source), {}).items() if v is not None},
             "encoder_options": options.get(group_name(named.encoder), {}),
@@ -466,6 +505,7 @@ def main(arguments: list[str] | None = None) -> None:
     typed = shlex.join(["python", "train.py", *arguments])
     arguments = arguments or MAIN
     warnings.filterwarnings("ignore", message=".*GPU.*MlpPolicy.*")
+    keep_freed_memory()
     try:
         config: dict[str, Any] = {}
         if arguments[0] == "--config":

@@ -14,6 +14,7 @@ AGENTS = Registry(
         "grpo": "agents.grpo:Grpo",
         "ppo": "agents.sb3:Ppo",
         "a2c": "agents.sb3:A2c",
+        "sac": "agents.sb3:Sac",
         "sb3": "agents.sb3:StableBaselines",
     },
     base="agents.base:Agent",

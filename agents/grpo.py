@@ -33,12 +33,13 @@ class MixturePolicy(nn.Module):
         shape: (N, D) of an observation.
         mixtures: K.
         width: units of each of the two hidden layers.
+        precision: arithmetic of the hidden layers; weights, means and densities are float32 in any case.
     """
 
-    def __init__(self, shape: tuple[int, int], *, mixtures: int, width: int):
+    def __init__(self, shape: tuple[int, int], *, mixtures: int, width: int, precision: torch.dtype = torch.float32):
         super().__init__()
         size = math.prod(shape)
-        self.mixtures = mixtures
+        self.mixtures, self.precision = mixtures, precision
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
         self.heads = nn.Linear(width, 3 * mixtures)
         nn.init.orthogonal_(self.heads.weight, 0.1)
@@ -49,7 +50,9 @@ class MixturePolicy(nn.Module):
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, N, D] to the means [B, K, 2] in (-1, 1) and the log weights [B, K]."""
-        raw = self.heads(self.body(observation)).unflatten(-1, (self.mixtures, 3))
+        with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
+            hidden = self.body(observation)
+        raw = self.heads(hidden.float()).unflatten(-1, (self.mixtures, 3))
         return raw[..., :2].tanh(), raw[..., 2].log_softmax(dim=-1)
 
 
@@ -159,7 +162,8 @@ class Grpo(Agent):
         self.first_deviation, self.last_deviation = first_deviation, last_deviation
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.policy = MixturePolicy(world.observation_shape, mixtures=mixtures, width=width)
+            precision = world.perception.precision
+            self.policy = MixturePolicy(world.observation_shape, mixtures=mixtures, width=width, precision=precision)
         self.policy.to(world.device)
         if not 0 <= averaging < 1:
             raise ValueError(f"averaging lies in [0, 1), got {averaging}")

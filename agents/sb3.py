@@ -284,6 +284,52 @@ class A2c(StableBaselines):
         )
 
 
+class Sac(StableBaselines):
+    """SAC of Stable-Baselines3: off-policy, with a replay buffer.
+
+    Args:
+        world: what it trains on.
+        seed: of weights, scenes and samples.
+        num_envs: episodes that run at once.
+        learning_rate: of Adam.
+        buffer_size: glimpses that are kept.
+        batch_size: glimpses of one gradient step.
+        gradient_steps: gradient steps after each step of all environments.
+        gamma: discount of later rewards.
+        tau: share of the new weights in the target's average.
+        learning_starts: glimpses before the first gradient step, taken at random.
+        options: more keyword arguments of ``stable_baselines3.SAC``.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        seed: int = 0,
+        num_envs: int = 64,
+        learning_rate: float = 3e-4,
+        buffer_size: int = 100_000,
+        batch_size: int = 256,
+        gradient_steps: int = 1,
+        gamma: float = 0.3,
+        tau: float = 0.005,
+        learning_starts: int = 5_000,
+        options: dict[str, Any] | None = None,
+    ):
+        chosen = {
+            "learning_rate": learning_rate,
+            "buffer_size": buffer_size,
+            "batch_size": batch_size,
+            "gradient_steps": gradient_steps,
+            "gamma": gamma,
+            "tau": tau,
+            "learning_starts": learning_starts,
+        }
+        super().__init__(
+            world, seed=seed, algorithm="SAC", num_envs=num_envs, episodes=4, options={**chosen, **(options or {})}
+        )
+
+
 @contextmanager
 def _global_seed(seed: int) -> Iterator[None]:
     """Seed the global generators, which Stable-Baselines3 draws from, and leave them afterwards as they were."""

@@ -1,5 +1,6 @@
 """Trains as a person wants it: a progress bar, TensorBoard, checkpoints, and Ctrl-C that loses nothing."""
 
+import json
 import signal
 import threading
 import time
@@ -12,13 +13,16 @@ from tqdm import tqdm
 
 from agents.base import Agent, evaluate
 from agents.report import scan_paths
+from foveal_env.checkpoint import write_json
 from foveal_env.world import World
 
 SAVE_EVERY = 30.0  # seconds between checkpoints
 PICTURE_EVERY = 50  # updates between scan-path images in TensorBoard
+CURVE = "curve.json"
+CURVE_SCENES = 900  # validation scenes of each point of a learning curve
 
 
-def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World | None) -> None:
+def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World | None, curve: int = 0) -> None:
     """Train an agent until it has taken `glimpses` glimpses in all; logs and `policy.safetensors` go to `folder`.
 
     Args:
@@ -26,7 +30,11 @@ def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World 
         glimpses: budget.
         folder: output folder.
         validation: world of the scan paths and accuracy that TensorBoard shows now and then; None shows none.
+        curve: points of the learning curve on validation scenes that is left in `folder`/curve.json; 0 for none.
     """
+    points = read_curve(folder) if agent.glimpses else []
+    if curve and not points:
+        points = [curve_point(agent, validation)]
     bar = tqdm(total=glimpses, desc=f"train {agent.name} (seed {agent.seed})", unit="glimpse", unit_scale=True)
     resume = agent.glimpses > 0
     with bar, session(folder, resume=resume) as writer, saving(agent.save, folder / "policy.safetensors") as updated:
@@ -38,10 +46,25 @@ def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World 
             bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("reward", "accuracy") if key in logs})
             for key, value in logs.items():
                 writer.add_scalar(f"train/{key}", value, agent.glimpses)
-            if validation is not None and number % PICTURE_EVERY == 0:
+            if validation is not None and not curve and number % PICTURE_EVERY == 0:
                 show_progress(writer, agent, validation)
+            if curve and agent.glimpses >= min(glimpses, len(points) * glimpses / curve):
+                points.append(curve_point(agent, validation))
+                write_json(folder / CURVE, points)
             updated()
             started = time.monotonic()
+
+
+def curve_point(agent: Agent, validation: World) -> dict[str, float]:
+    """Return what an agent has spent in training, and its greedy accuracy at the last glimpse."""
+    accuracy = evaluate(validation, agent, scenes=CURVE_SCENES).accuracy[-1]
+    return {"glimpses": agent.glimpses, "seconds": round(agent.seconds, 2), "accuracy": round(accuracy, 4)}
+
+
+def read_curve(folder: Path) -> list[dict[str, float]]:
+    """Return the learning curve that a training left in a folder, or nothing."""
+    path = folder / CURVE
+    return json.loads(path.read_text()) if path.is_file() else []
 
 
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:

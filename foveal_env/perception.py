@@ -117,6 +117,12 @@ class Perception(nn.Module):
                     f"the perception does not fit the source: its {what} is {mine}, the source's is {theirs}"
                 )
 
+    def check_kind(self, spec: dict[str, Any], origin: object) -> None:
+        """Raise ValueError unless weights made with `spec` fit this perception; `origin` names them."""
+        for key in ("encoder", "encoder_config", "task", "task_config"):
+            if spec[key] != self.spec[key]:
+                raise ValueError(f"{origin} belongs to another perception: {key} {spec[key]}, here {self.spec[key]}")
+
     def save(self, path: str | os.PathLike) -> None:
         """Save as one safetensors file."""
         checkpoint.save(path, "perception", self.state_dict(), self.spec)

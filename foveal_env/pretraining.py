@@ -2,6 +2,8 @@
 
 import math
 import os
+import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -48,10 +50,13 @@ class Pretraining:
         weight_decay: of AdamW, on matrices only.
         warmup: share of the steps in which the learning rate rises.
         near: share of the gazes that are near the target; None is 0.7 where the source knows the target, otherwise 0.
+        last_near: that share at the end of the training, reached linearly; None is `near` all the time.
         spread: standard deviation of those around its centre, in sides of the target.
         through_time: back-propagate through the looks of a scene.
         precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
         seed: of scenes and gazes.
+        follow: share of the scenes that are looked at as `traces` says, not at random.
+        traces: maps B scenes and a generator to the gazes [B, looks, 2] of a policy: the stages alternate.
     """
 
     def __init__(
@@ -66,33 +71,42 @@ class Pretraining:
         weight_decay: float = 0.05,
         warmup: float = 0.05,
         near: float | None = None,
+        last_near: float | None = None,
         spread: float = 0.4,
         through_time: bool = False,
         precision: str = "auto",
         seed: int = 0,
+        follow: float = 0.5,
+        traces: Callable[[Scenes, torch.Generator], Tensor] | None = None,
     ):
         near = (0.7 if source.knows_target else 0.0) if near is None else near
-        if near and not source.knows_target:
+        last_near = near if last_near is None else last_near
+        if (near or last_near) and not source.knows_target:
             raise ValueError("this source does not know where the target is: near must be 0")
         for name, value in {"steps": steps, "batch": batch, "looks": looks}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if not 0 <= near <= 1 or spread < 0:
-            raise ValueError(f"near lies in [0, 1] and spread is at least 0, got {near} and {spread}")
+        for name, value in {"near": near, "last_near": last_near, "follow": follow}.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {value}")
+        if spread < 0:
+            raise ValueError(f"spread must be at least 0, got {spread}")
         perception.check_fits(source)
         self.perception, self.source, self._ahead = perception, source, Ahead(source)
         self.steps, self.batch, self.looks = steps, batch, looks
         self.learning_rate, self.warmup = learning_rate, warmup
-        self.near, self.spread, self.through_time = near, spread, through_time
+        self.near, self.last_near, self.spread, self.through_time = near, last_near, spread, through_time
+        self.follow, self.traces = follow, traces
         self.precision, self.seed = arithmetic(precision, next(perception.parameters()).device), seed
         matrices = [p for p in perception.parameters() if p.ndim > 1]
         others = [p for p in perception.parameters() if p.ndim <= 1]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
-        self.done = 0
+        self.done, self.seconds, self.cpu_seconds = 0, 0.0, 0.0  # the last of all threads
 
     def update(self) -> dict[str, Tensor]:
         """Make one update; return {"loss", "accuracy"}, each [looks], as measured before it."""
+        started, started_cpu = time.monotonic(), time.process_time()
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.done)
         device = next(self.perception.parameters()).device
@@ -103,9 +117,13 @@ class Pretraining:
         self.perception.train()
         self.perception.precision = self.precision
         state = self.perception.initial(scenes)
+        followed = self._followed(scenes, generator)
+        near = self.near + (self.last_near - self.near) * self.done / self.steps
         losses, corrects = [], []
         for look in range(self.looks):
-            gaze = random_gaze(scenes, generator, near=self.near, spread=self.spread)
+            gaze = random_gaze(scenes, generator, near=near, spread=self.spread)
+            if followed is not None:
+                gaze = torch.where(followed[:, look].isnan(), gaze, followed[:, look])
             glimpse = extract(scenes.images, gaze if look else gaze * 0, self.perception.encoder.layout)
             state = self.perception.step(state if self.through_time else state.detach(), glimpse)
             judgement = self.perception.judge(state, scenes)
@@ -117,7 +135,17 @@ class Pretraining:
         torch.nn.utils.clip_grad_norm_(self.perception.parameters(), 1.0)
         self.optimizer.step()
         self.done += 1
+        self.seconds += time.monotonic() - started
+        self.cpu_seconds += time.process_time() - started_cpu
         return {"loss": loss.detach(), "accuracy": torch.stack(corrects)}
+
+    def _followed(self, scenes: Scenes, generator: torch.Generator) -> Tensor | None:
+        """Return the gazes [B, looks, 2] of the policy, NaN in the scenes that are looked at in random spots."""
+        if self.traces is None:
+            return None
+        gazes = self.traces(scenes, generator)
+        chosen = torch.rand(len(scenes), 1, 1, generator=generator).to(gazes.device) < self.follow
+        return torch.where(chosen, gazes, torch.nan)
 
     def _draw(self, update: int) -> tuple[torch.Generator, Tensor]:
         """Return the randomness of an update and the scenes that it draws."""
@@ -136,15 +164,13 @@ class Pretraining:
             **checkpoint.prefixed("perception", self.perception.state_dict()),
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
         }
-        checkpoint.save(path, "pretraining", tensors, {"done": self.done, "spec": self.perception.spec})
+        spent = {"done": self.done, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+        checkpoint.save(path, "pretraining", tensors, {**spent, "spec": self.perception.spec})
 
     def load(self, path: str | os.PathLike) -> None:
         """Continue from a saved point; ValueError if it was made for another perception."""
         tensors, header = checkpoint.load(path, "pretraining")
-        spec = self.perception.spec
-        for key in ("encoder", "encoder_config", "task", "task_config"):
-            if header["spec"][key] != spec[key]:
-                raise ValueError(f"{path} belongs to another perception: {key} {header['spec'][key]}, here {spec[key]}")
+        self.perception.check_kind(header["spec"], path)
         self.perception.load_state_dict(checkpoint.below("perception", tensors))
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
-        self.done = header["done"]
+        self.done, self.seconds, self.cpu_seconds = (header[key] for key in ("done", "seconds", "cpu_seconds"))

@@ -38,7 +38,7 @@ class ToyPerception(torch.nn.Module):
         super().__init__()
         self.nothing = torch.nn.Parameter(torch.zeros(()), requires_grad=False)
         self.encoder = SimpleNamespace(layout=Layout(patch=2, zooms=1, zoom_range=(2, 2)), state_shape=(2, 2))
-        self.fingerprint = "toy"
+        self.fingerprint, self.precision = "toy", torch.float32
         self.spec = {"task": "toy", "source": "digits"}
 
     def check_fits(self, source):

@@ -17,6 +17,7 @@ QUICK = {
     "grpo": {"scenes": 8, "group": 4, "minibatch": 64, "width": 32, "averaging": 0.5},
     "ppo": {"num_envs": 16, "episodes": 2, "batch_size": 32},
     "a2c": {"num_envs": 8},
+    "sac": {"num_envs": 4, "learning_starts": 10},
     "sb3": {"algorithm": "SAC", "num_envs": 4, "options": {"learning_starts": 10}},
 }
 

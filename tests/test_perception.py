@@ -124,6 +124,39 @@ def test_random_gaze_follows_its_law():
     assert (mixed == scenes.box[:, :2]).all(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
+def test_a_share_of_the_scenes_is_looked_at_as_a_policy_does():
+    asked = []
+
+    def traces(scenes, generator):
+        asked.append(len(scenes))
+        return torch.full((len(scenes), 2, 2), 0.25)
+
+    job = pretraining(follow=0.5, traces=traces)
+    gazes = job._followed(job.source.scenes(torch.arange(400)), torch.Generator().manual_seed(0))
+    followed = ~gazes.isnan()
+    assert 150 < followed[:, 0, 0].sum() < 250
+    assert (followed == followed[:, :1, :1]).all()  # a whole scene or nothing of it
+    assert (gazes[followed] == 0.25).all()
+    job.update()
+    assert asked == [400, 8]
+    with pytest.raises(ValueError, match=r"follow lies in \[0, 1\], got 2"):
+        pretraining(follow=2)
+
+
+def test_the_share_near_the_target_can_change_over_the_training(monkeypatch):
+    seen = []
+
+    def spy(scenes, generator, *, near, spread):
+        seen.append(near)
+        return torch.zeros(len(scenes), 2)
+
+    monkeypatch.setattr("foveal_env.pretraining.random_gaze", spy)
+    job = pretraining(steps=4, looks=1, near=1.0, last_near=0.2)
+    for _ in range(4):
+        job.update()
+    assert seen == pytest.approx([1.0, 0.8, 0.6, 0.4])
+
+
 def test_near_needs_a_target():
     source = make_source("digits", "train", canvas=32)
     blind = type("Blind", (type(source),), {"knows_target": False})("train", canvas=32)

@@ -14,7 +14,7 @@ from foveal_env.sources.base import SPLITS, mixed, scramble
 from foveal_env.tasks import TASKS
 from foveal_env.world import make_source
 
-ELSEWHERE = ("mnist", "fashion_mnist", "kmnist", "cifar10", "imagenette")  # need data under FOVEAL_DATA
+ELSEWHERE = ("mnist", "fashion_mnist", "kmnist", "ladder", "cifar10", "imagenette")  # need data under FOVEAL_DATA
 
 
 @pytest.fixture(scope="session")
@@ -206,7 +206,7 @@ def test_a_broken_picture_is_named_counted_and_skipped_on_request(folder, tmp_pa
             if path.stem in ("truncated", "empty"):
                 broken += 1
                 with pytest.raises(ValueError, match=path.name):
-                    unchecked.pictures(torch.tensor([number]))
+                    unchecked.pictures(torch.tensor([number]), torch.tensor([number]))
         if broken:
             with pytest.raises(ValueError, match=rf"{broken} of \d+ pictures cannot be read: .*(truncated|empty)"):
                 make_source("folder", split, **options)
@@ -226,3 +226,51 @@ def test_a_folder_with_splits_of_its_own(folder, tmp_path):
     assert [len(parts[split]) for split in SPLITS] == [18, 2, 20]
     assert all("train" in path.parts for path in parts["validation"])
     assert not set(parts["train"]) & set(parts["validation"])
+
+
+def test_a_ladder_has_the_same_digits_on_every_canvas_and_clutter_in_proportion_to_the_area():
+    ladder = make_source("ladder", "test", of="digits", canvases=[60, 100, 250])
+    scenes = ladder.scenes(torch.arange(30))
+    assert {tuple(size) for size in scenes.images.size.tolist()} == {(60, 60), (100, 100), (250, 250)}
+    assert torch.equal(scenes.index, torch.arange(30))
+    for step, clutter in zip(ladder.steps, (3, 8, 50), strict=True):
+        same = make_source("digits", "test", canvas=step.canvas, clutter=clutter).scenes(torch.arange(30))
+        alone = make_source("ladder", "test", of="digits", canvases=[step.canvas]).scenes(torch.arange(30))
+        assert torch.equal(same.label, scenes.label)
+        for row in range(30):
+            assert torch.equal(alone.images.pixels(row), same.images.pixels(row))
+            if scenes.images.size[row, 0] == step.canvas:
+                assert torch.equal(scenes.images.pixels(row), same.images.pixels(row))
+                assert torch.equal(scenes.box[row], same.box[row])
+
+
+def test_a_ladder_refuses_what_has_no_canvas():
+    with pytest.raises(ValueError, match="a ladder is of digit-type sources"):
+        make_source("ladder", of="cifar10")
+    with pytest.raises(ValueError, match="needs canvases"):
+        make_source("ladder", of="digits", canvases=[])
+
+
+def test_augmented_pictures_are_parts_of_the_pictures_and_only_in_training(folder):
+    plain, varied, test = (
+        make_source("folder", split, folder=str(folder), augment=augment)
+        for split, augment in (("train", False), ("train", True), ("test", True))
+    )
+    index = torch.arange(40)
+    whole, parts = plain.scenes(index).images, varied.scenes(index).images
+    assert torch.equal(varied.scenes(index).images.size, parts.size)
+    assert not torch.equal(whole.size, parts.size)
+    mirrored = 0
+    for row in range(40):
+        picture, part = whole.pixels(row), parts.pixels(row)
+        assert 0.3 < part.numel() / picture.numel() <= 1
+        height, width = part.shape[1:]
+        windows = picture.unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 3, 4)
+        straight = (windows == part).flatten(2).all(dim=2).any()
+        turned = (windows == part.flip(2)).flatten(2).all(dim=2).any()
+        assert straight or turned
+        mirrored += bool(turned)
+    assert 8 < mirrored < 32
+    assert torch.equal(
+        test.scenes(index).images.size, make_source("folder", "test", folder=str(folder)).scenes(index).images.size
+    )

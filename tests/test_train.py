@@ -16,6 +16,7 @@ from PIL import Image
 
 import train
 from foveal_env import checkpoint
+from foveal_env.perception import Perception
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--grpo.scenes", "8", "--grpo.group", "4", "--grpo.width", "16", "--scenes", "20", "--glimpses", "2"]
@@ -128,6 +129,41 @@ def test_pretrain_then_use(tmp_path, capsys):
     gru = ["--encoder", "gru", "--gru.patch", "6", "--gru.width", "12"]
     train.main(["pretrain", "--out", str(tmp_path / "gru"), *gru, *training])
     assert checkpoint.load(tmp_path / "gru" / "perception.safetensors", "perception")[1]["encoder"] == "gru"
+
+
+def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
+    options = [
+        "--digits.canvas",
+        "40",
+        "--multizoom.width",
+        "12",
+        "--multizoom.heads",
+        "3",
+        "--multizoom.patch",
+        "6",
+        "--batch",
+        "4",
+        "--looks",
+        "3",
+    ]
+    first, agents, second = tmp_path / "first", tmp_path / "agents", tmp_path / "second"
+    train.main(["pretrain", *options, "--steps", "4", "--out", str(first)])
+    perception = str(first / "perception.safetensors")
+    learn = f"compare --perception {perception} --glimpses 2 --learners grpo --controls random --seeds 1 --scenes 5"
+    quick = "--train_glimpses 64 --grpo.scenes 4 --grpo.group 2 --curve 2"
+    train.main([*f"{learn} {quick}".split(), "--out", str(agents)])
+    curve = json.loads((agents / "grpo-0" / "curve.json").read_text())
+    assert [point["glimpses"] for point in curve] == [0, 32, 64]
+    assert json.loads((agents / "results.json").read_text())["rows"][-1]["curve"] == curve
+    policy = str(agents / "grpo-0" / "policy.safetensors")
+    again = ["pretrain", *options, "--steps", "4", "--out", str(second), "--policy", policy]
+    with pytest.raises(SystemExit, match="--policy needs --start"):
+        train.main(again)
+    train.main([*again, "--start", perception])
+    spent, before = (Perception.load(folder / "perception.safetensors").spec["spent"] for folder in (second, first))
+    assert 0 < before["seconds"] < spent["seconds"]
+    with pytest.raises(SystemExit, match="belongs to another perception"):
+        train.main([*again, "--start", "digits"])
 
 
 def test_pretrain_takes_plug_ins_of_ones_own(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ SOURCES = Registry(
         "mnist": "foveal_env.sources.composed:Mnist",
         "fashion_mnist": "foveal_env.sources.composed:FashionMnist",
         "kmnist": "foveal_env.sources.composed:Kmnist",
+        "ladder": "foveal_env.sources.ladder:Ladder",
         "cifar10": "foveal_env.sources.pictures:Cifar10",
         "imagenette": "foveal_env.sources.pictures:Imagenette",
         "folder": "foveal_env.sources.pictures:Folder",

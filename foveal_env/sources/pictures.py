@@ -1,5 +1,6 @@
 """Scenes that are whole pictures of any size and kind: CIFAR-10, Imagenette, and a user's own folder of classes."""
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -31,14 +32,17 @@ class Pictures(Source):
 
     labels: Tensor  # [count] int64
 
-    def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
-        """Return the pictures with these numbers, [B] in range(count), and the numbers of those really shown."""
+    def pictures(self, which: Tensor, index: Tensor) -> tuple[Images, Tensor]:
+        """Return the pictures with these numbers, [B] in range(count), and the numbers of those really shown.
+
+        `index` [B] is that of the scenes: what else is drawn at random depends on it.
+        """
         raise NotImplementedError
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i is picture i modulo their number."""
         which = (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
-        images, which = self.pictures(which.cpu())
+        images, which = self.pictures(which.cpu(), index.cpu())
         return Scenes(
             images=images,
             label=self.labels[which],
@@ -67,7 +71,7 @@ class Cifar10(Pictures):
         self.labels = torch.tensor(data.targets)[chosen]
         self.classes, self.count = tuple(data.classes), len(chosen)
 
-    def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
+    def pictures(self, which: Tensor, index: Tensor) -> tuple[Images, Tensor]:
         """Return the pictures with these numbers."""
         return Images.prepare(self.data[which]), which
 
@@ -81,15 +85,18 @@ class Files(Pictures):
 
     waits = True
 
-    def __init__(self, split: str, *, channels: int, max_pixels: int = MAX_PIXELS, skip: bool = False):
+    def __init__(
+        self, split: str, *, channels: int, max_pixels: int = MAX_PIXELS, skip: bool = False, augment: bool = False
+    ):
         super().__init__(split)
         if channels not in COLOURS:
             raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
         self.channels, self.max_pixels, self.skip = channels, max_pixels, skip
+        self.augment = augment and split == "train"
         self.paths: list[Path] = []
         self.skipped: set[int] = set()  # pictures that could not be read when a scene wanted to show them
 
-    def pictures(self, which: Tensor) -> tuple[Images, Tensor]:
+    def pictures(self, which: Tensor, index: Tensor) -> tuple[Images, Tensor]:
         """Read the pictures with these numbers, several at once.
 
         Raises:
@@ -97,6 +104,9 @@ class Files(Pictures):
                 `skip`, the next one of the folder is shown in its place, and a warning counts them.
         """
         found = list(_readers.map(self._read, which.tolist()))
+        if self.augment:
+            draws = scramble(index[:, None], torch.arange(20, 25)).double() / 2**53
+            found = [(varied(picture, draw), number) for (picture, number), draw in zip(found, draws, strict=True)]
         return Images.prepare([picture for picture, _ in found]), torch.tensor([number for _, number in found])
 
     def _read(self, number: int) -> "tuple[Tensor | Slide, int]":
@@ -147,6 +157,7 @@ class Imagenette(Files):
         split: "train", "validation" or "test".
         channels: 3 for colour, 1 for grey.
         size: "full", "320px" or "160px", the release of the data set.
+        augment: show random parts of the pictures, half of them mirrored; in the training split only.
         root: folder of the data set, by default the variable FOVEAL_DATA.
         download: fetch the data set into `root` if it is not there.
     """
@@ -157,10 +168,11 @@ class Imagenette(Files):
         *,
         channels: int = 3,
         size: str = "160px",
+        augment: bool = False,
         root: str | os.PathLike | None = None,
         download: bool = False,
     ):
-        super().__init__(split, channels=channels)
+        super().__init__(split, channels=channels, augment=augment)
         part = "val" if split == "test" else "train"
         data = open_dataset("Imagenette", root=root, download=download, split=part, size=size)
         chosen = split_training(len(data._samples), split)
@@ -184,6 +196,7 @@ class Folder(Files):
             counting them in a warning; "unchecked" finds out only when a scene shows one, for large folders. A file
             that goes bad or vanishes later is an error too, or skipped with "skip"; a tile of a slide that cannot be
             decoded is always one.
+        augment: show random parts of the pictures, half of them mirrored; in the training split only.
         max_pixels: refuse pictures with more px than that, before they are decoded; slides have no limit.
     """
 
@@ -194,9 +207,10 @@ class Folder(Files):
         folder: str | os.PathLike = "",
         channels: int = 3,
         broken: str = "refuse",
+        augment: bool = False,
         max_pixels: int = MAX_PIXELS,
     ):
-        super().__init__(split, channels=channels, max_pixels=max_pixels, skip=broken == "skip")
+        super().__init__(split, channels=channels, max_pixels=max_pixels, skip=broken == "skip", augment=augment)
         if broken not in BROKEN:
             raise ValueError(f"unknown value {broken!r} of broken; known: {', '.join(BROKEN)}")
         if not str(folder):
@@ -231,6 +245,25 @@ class Folder(Files):
         except (FileNotFoundError, ValueError) as error:
             return str(error)
         return None
+
+
+def varied(picture: "Tensor | Slide", draw: Tensor) -> "Tensor | Slide":
+    """Return a part of a picture [C, H, W], half of them mirrored; `draw` [5] in [0, 1) decides.
+
+    The part has 35 to 100 % of the area and sides up to a third longer or shorter than the picture's own: the crop that
+    ImageNet is trained with (Szegedy et al. 2015), but that nothing is resized. Slides stay as they are.
+    """
+    if isinstance(picture, Slide):
+        return picture
+    area, shape, down, right, mirror = draw.tolist()
+    scale, stretch = math.sqrt(0.35 + 0.65 * area), (4 / 3) ** (shape - 0.5)
+    height, width = (
+        min(side, max(1, round(side * scale * by)))
+        for side, by in zip(picture.shape[1:], (stretch, 1 / stretch), strict=True)
+    )
+    top, left = int(down * (picture.shape[1] - height + 1)), int(right * (picture.shape[2] - width + 1))
+    part = picture[:, top : top + height, left : left + width]
+    return part.flip(2) if mirror < 0.5 else part
 
 
 def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MAX_PIXELS) -> "Tensor | Slide":

@@ -1,0 +1,262 @@
+"""The evidence: rows of the glimpse literature, from stage 1 to the test table, each with its controls and seeds.
+
+``python -m benchmarks.glimpses --row cluttered60`` makes a row from the data under FOVEAL_DATA and writes
+results/cluttered60.json; it goes on where it was interrupted. ``--report`` makes every table and plot again from the
+files in results/.
+"""
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import train
+from benchmarks import RESULTS, ROOT
+from benchmarks.full_image import ConvNet, accuracy_full_image, train_full_image
+from encoders.base import Glimpse
+from foveal_env.checkpoint import write_json
+from foveal_env.perception import Perception
+from foveal_env.world import make_source
+
+FOLDER = ROOT / "runs" / "benchmarks" / "glimpses"
+CONTROLS = ("random", "centre", "raster", "oracle", "greedy_oracle")
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a row is made; every setting was chosen on validation scenes.
+
+    Args:
+        source: name of the source.
+        source_options: its options, those of the training split included.
+        encoder: options of the multi-zoom encoder.
+        rounds: stage 1: options of `train.py pretrain` of each round; between two rounds a policy is trained, which
+            the next round follows.
+        glimpses: glimpses after the first look.
+        budget: glimpses of training of each policy.
+        learners: agents that learn.
+        learner_options: more options of `train.py compare`.
+        full_image: makes the nets that read the whole image, by name.
+        side: side of the image that those read, in px.
+        scenes: test scenes.
+        perceptions: seeds of stage 1.
+        policies: seeds of stage 2.
+        to_beat: what the literature has, in words.
+    """
+
+    source: str
+    source_options: dict[str, Any]
+    encoder: dict[str, Any]
+    rounds: tuple[dict[str, Any], ...]
+    glimpses: int
+    budget: int
+    to_beat: str
+    side: int
+    full_image: dict[str, Callable[[], torch.nn.Module]] = field(default_factory=dict)
+    learners: tuple[str, ...] = ("grpo", "ppo", "a2c", "sac")
+    learner_options: tuple[str, ...] = ()
+    controls: tuple[str, ...] = CONTROLS
+    scenes: int = 10_000
+    perceptions: int = 2
+    policies: int = 5
+
+
+TURNS = (
+    {"steps": 16_000},
+    {"steps": 10_000, "learning_rate": 1e-3},
+)  # of stage 1: the second follows the policy of the first in half of the scenes
+
+ROWS: dict[str, Row] = {
+    "cluttered60": Row(
+        source="mnist",
+        source_options={"canvas": 60, "clutter": 4, "augment": True},
+        encoder={
+            "patch": 24, "zooms": 1, "zoom_range": [1.3219, 1.3219], "width": 128, "heads": 4, "state_tokens": 4,
+        },
+        rounds=tuple({"looks": 6, **turn} for turn in TURNS),
+        glimpses=5,
+        budget=400_000,
+        side=60,
+        to_beat="2.13 (mean of ten passes; 3,456 px)",
+        full_image={"conv net": lambda: ConvNet(1, 10)},
+    ),
+    "cluttered100": Row(
+        source="mnist",
+        source_options={"canvas": 100, "clutter": 8, "augment": True},
+        encoder={
+            "patch": 16, "zooms": 2, "zoom_range": [0.474, 2.0589], "width": 128, "heads": 4, "state_tokens": 4,
+        },
+        rounds=tuple({"looks": 5, **turn} for turn in TURNS),
+        glimpses=4,
+        budget=400_000,
+        side=100,
+        to_beat="1.71 (2,880 px)",
+        full_image={"conv net": lambda: ConvNet(1, 10)},
+    ),
+}  # fmt: skip
+
+
+def options(prefix: str, chosen: dict[str, Any]) -> list[str]:
+    """Return command-line options."""
+    arguments = []
+    for name, value in chosen.items():
+        option = f"--{prefix}{name}"
+        if value is not False:
+            arguments += (
+                [option] if value is True else [option, json.dumps(value) if isinstance(value, list) else str(value)]
+            )
+    return arguments
+
+
+def call(words: str, *more: str) -> None:
+    """Call the command line with some words and more arguments, and say what is called."""
+    arguments = [*words.split(), *more]
+    print(f"\n$ python train.py {shlex.join(arguments)}", flush=True)
+    train.main(arguments)
+
+
+def pretrain(name: str, row: Row, seed: int) -> Path:
+    """Run stage 1 for one seed, whatever of it is not done yet; return the perception's path."""
+    shown = str(FOLDER.relative_to(Path.cwd())) if FOLDER.is_relative_to(Path.cwd()) else str(FOLDER)
+    common = [*options(f"{row.source}.", row.source_options), *options("multizoom.", row.encoder)]
+    before: Path | None = None
+    for number, settings in enumerate(row.rounds):
+        folder = Path(shown) / name / f"perception-{seed}" / f"round-{number}"
+        perception = folder / "perception.safetensors"
+        if not perception.is_file():
+            arguments = ["--source", row.source, *common, *options("", settings), "--seed", str(seed)]
+            if before is not None:
+                policy = before / "policy" / f"grpo-{seed}" / "policy.safetensors"
+                if not (before / "policy" / "results.json").is_file():
+                    call(
+                        f"compare --learners grpo --controls random oracle --seed {seed} --seeds 1 --split validation "
+                        f"--scenes 1800 --resume --train_glimpses {row.budget}",
+                        *stage_two(row, before / "perception.safetensors"),
+                        *["--out", str(before / "policy")],
+                    )
+                arguments += ["--start", str(before / "perception.safetensors"), "--policy", str(policy)]
+            resume = ["--resume"] if (folder / "training.safetensors").is_file() else []
+            call("pretrain", *arguments, "--out", str(folder), *resume)
+        before = folder
+    return perception
+
+
+def stage_two(row: Row, perception: Path) -> list[str]:
+    """Return the options of stage 2 that all learners share."""
+    rules = f"--glimpses {row.glimpses} --reward probability --precision auto".split()
+    return ["--perception", str(perception), *rules, *row.learner_options]
+
+
+def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
+    """Train and test all agents on one perception; return the results."""
+    folder = perception.parent.parent / "agents"
+    if not (folder / "done.json").is_file():
+        call(
+            f"compare --learners {' '.join(row.learners)} --controls {' '.join(row.controls)} --seeds {row.policies} "
+            f"--scenes {row.scenes} --resume --train_glimpses {row.budget} --curve 20",
+            *stage_two(row, perception),
+            *["--out", str(folder)],
+        )
+        write_json(folder / "done.json", {})
+    return json.loads((folder / "results.json").read_text())
+
+
+def full_image_rows(name: str, row: Row, seed: int, minutes: float) -> list[dict[str, Any]]:
+    """Train and test the nets that see the whole image, each in the CPU time of stage 1."""
+    rows = []
+    for control, make in row.full_image.items():
+        path = FOLDER / name / f"{control}-{seed}.json"
+        if not path.is_file():
+            sources = {split: make_source(row.source, split, **row.source_options) for split in ("train", "test")}
+            torch.manual_seed(seed)
+            net = make()
+            spent = train_full_image(net, sources["train"], side=row.side, minutes=minutes, seed=seed)
+            accuracy = accuracy_full_image(net, sources["test"], side=row.side, scenes=row.scenes)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                net(torch.zeros(1, sources["train"].channels, row.side, row.side))
+            entry = {
+                "agent": control,
+                "seed": seed,
+                "accuracy": [round(accuracy, 4)] * (row.glimpses + 1),
+                "train_glimpses": 0,
+                "train_seconds": spent["cpu_seconds"],
+                "steps": spent["steps"],
+                "parameters": sum(p.numel() for p in net.parameters()),
+                "flops": counter.get_total_flops(),
+            }
+            write_json(path, entry)
+        rows.append(json.loads(path.read_text()))
+    return rows
+
+
+def cost(perception: Perception) -> dict[str, int]:
+    """Return the parameters of encoder and head, and the FLOPs of one glimpse of one image."""
+    encoder, layout = perception.encoder, perception.encoder.layout
+    patches = torch.zeros(1, layout.patches, encoder.channels, layout.patch, layout.patch)
+    prompt = torch.zeros(1, encoder.prompt_size) if encoder.prompt_size else None
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        state = encoder.initial(1, prompt)
+        perception.task(encoder.step(state, Glimpse(patches, torch.zeros(1, layout.patches, 3))))
+    parameters = sum(parameter.numel() for parameter in perception.parameters())
+    return {"parameters": parameters, "flops_per_glimpse": counter.get_total_flops()}
+
+
+def make(name: str) -> None:
+    """Make a row, or what is missing of it, and write its results."""
+    row, rows = ROWS[name], []
+    contents: dict[str, Any] = {}
+    for seed in range(row.perceptions):
+        path = pretrain(name, row, seed)
+        perception = Perception.load(path)
+        spent = perception.spec["spent"]
+        about = {
+            "perception_seed": seed,
+            "stage1_seconds": spent["seconds"],
+            "stage1_cpu_seconds": spent["cpu_seconds"],
+            "stage1_command": perception.spec["command"],
+            **cost(perception),
+        }
+        found = compare(name, row, seed, path)
+        contents = contents or found
+        rows += [{**entry, **about} for entry in found["rows"]]
+        rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, spent["cpu_seconds"] / 60)]
+    contents = {
+        **contents,
+        "command": f"python -m benchmarks.glimpses --row {name}",
+        "perception": f"{row.perceptions} seeds",
+        "sensor_pixels": contents["sensor_pixels_per_glimpse"] * (row.glimpses + 1),
+        "to_beat": row.to_beat,
+        "threads": torch.get_num_threads(),
+        "rows": rows,
+    }
+    write_json(RESULTS / f"{name}.json", contents)
+
+
+def main() -> None:
+    """Make a row, or all tables and plots."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", choices=list(ROWS), help="the row to make")
+    parser.add_argument("--stage1", type=int, metavar="SEED", help="only stage 1 of the row, with this seed")
+    parser.add_argument("--report", action="store_true", help="make the tables and plots of all rows in results/")
+    chosen = parser.parse_args()
+    if chosen.row and chosen.stage1 is not None:
+        pretrain(chosen.row, ROWS[chosen.row], chosen.stage1)
+        return
+    if chosen.row:
+        make(chosen.row)
+    if chosen.row or chosen.report:
+        from benchmarks.report import report
+
+        report()
+    else:
+        parser.print_help()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Every table and plot of the evidence, from the files in results/ alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+
+from agents.report import CONTROLS, save_figure
+from benchmarks import RESULTS, ROOT, put_in
+from benchmarks.glimpses import ROWS
+
+PAGE = ROOT / "docs" / "glimpses.md"
+
+
+def by_agent(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the entries of each agent, worst last look first."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for entry in rows:
+        groups.setdefault(entry["agent"], []).append(entry)
+    return dict(sorted(groups.items(), key=lambda item: np.mean([entry["accuracy"][-1] for entry in item[1]])))
+
+
+def errors(entries: list[dict[str, Any]]) -> np.ndarray:
+    """Return the test errors in %, [runs, looks]."""
+    return 100 * (1 - np.array([entry["accuracy"] for entry in entries]))
+
+
+def spread(values: np.ndarray) -> str:
+    """Return "mean ± standard deviation" of one figure over runs."""
+    return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+
+
+def gap(groups: dict[str, list[dict[str, Any]]], agent: str) -> float | None:
+    """Return the share of the distance from random to the near-the-target oracle that an agent closes, if known."""
+    if not {"random", "oracle"} <= set(groups):
+        return None
+    random, oracle, mine = (errors(groups[name])[:, -1].mean() for name in ("random", "oracle", agent))
+    return (random - mine) / (random - oracle) if random > oracle else None
+
+
+def line(cells: list[Any]) -> str:
+    """Return a line of a Markdown table."""
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def detail(name: str, contents: dict[str, Any]) -> str:
+    """Return the section of a row: its table, in words what it cost, and its plot."""
+    groups, looks = by_agent(contents["rows"]), contents["glimpses"] + 1
+    heads = ["agent", "runs", *[f"look {look}" for look in range(looks)], "mean of looks", "gap closed", "stage 2, s"]
+    lines = [line(heads), line(["---"] * len(heads))]
+    for agent, entries in groups.items():
+        found = errors(entries)
+        whole = "parameters" in entries[0] and "steps" in entries[0]
+        closed = gap(groups, agent)
+        cells = ["" if whole else f"{value:.1f}" for value in found.mean(axis=0)[:-1]]
+        seconds = np.mean([entry["train_seconds"] for entry in entries])
+        tail = [
+            spread(found[:, -1]),
+            f"{found.mean():.2f}",
+            "-" if closed is None else f"{closed:.0%}",
+            f"{seconds:.0f}",
+        ]
+        if whole:
+            tail[1:3] = "", ""
+        lines.append(line([agent, len(entries), *cells, *tail]))
+    first = next(entry for entry in contents["rows"] if "steps" not in entry)
+    seeds = sorted({entry["perception_seed"] for entry in contents["rows"]})
+    learned = [entry for entry in contents["rows"] if entry["agent"] == "grpo"]
+    single = "; ".join(
+        f"seed {seed}: {spread(errors([entry for entry in learned if entry['perception_seed'] == seed])[:, -1])}"
+        for seed in seeds
+    )
+    minutes = np.mean([entry["stage1_cpu_seconds"] for entry in contents["rows"] if "stage1_cpu_seconds" in entry]) / 60
+    words = (
+        f"Error in % on {contents['scenes']:,} {contents['split']} scenes, mean ± standard deviation over runs "
+        f"({len(seeds)} perceptions, five policies on each). To beat: {contents['to_beat']}. "
+        f"{contents['sensor_pixels_per_glimpse']:,} sensor pixels a look, {contents['sensor_pixels']:,} in all, the "
+        f"first look included. The perception has {first['parameters']:,} parameters, a look costs "
+        f"{first['flops_per_glimpse'] / 1e6:.1f} MFLOP; stage 1 took {minutes:.0f} CPU minutes. GRPO by perception: "
+        f"{single}. Agents learned from {learned[0]['train_glimpses']:,} glimpses each. "
+        "`oracle` knows where the target is, `greedy_oracle` the label as well; nets without a column for each look "
+        "read the whole image at once, trained for the CPU time of stage 1. "
+        f"`{contents['command']}` makes it again."
+    )
+    return "\n\n".join([f"## `{name}`", "\n".join(lines), words, f"![{name}]({name}.png)"])
+
+
+def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
+    """Plot the error by look, and the learning curves against steps and against seconds."""
+    groups = by_agent(contents["rows"])
+    figure = matplotlib.figure.Figure((15, 4.5), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for agent, entries in groups.items():
+        found = errors(entries)
+        mean, deviation = found.mean(axis=0), found.std(axis=0)
+        if "steps" in entries[0]:
+            axes[0].axhline(mean[-1], ls=":", color="grey", label=f"{agent} (whole image)")
+            continue
+        looks = np.arange(len(mean))
+        (drawn,) = axes[0].plot(looks, mean, "--" if agent in CONTROLS else "-", marker="o", ms=4, label=agent)
+        axes[0].fill_between(looks, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2, lw=0)
+        curves = [entry["curve"] for entry in entries if entry.get("curve")]
+        if not curves:
+            continue
+        points = min(len(curve) for curve in curves)
+        for place, key in ((1, "glimpses"), (2, "seconds")):
+            x = np.mean([[point[key] for point in curve[:points]] for curve in curves], axis=0)
+            y = 100 * (1 - np.array([[point["accuracy"] for point in curve[:points]] for curve in curves]))
+            axes[place].plot(x, y.mean(axis=0), color=drawn.get_color(), label=agent)
+            low, high = y.mean(axis=0) - y.std(axis=0), y.mean(axis=0) + y.std(axis=0)
+            axes[place].fill_between(x, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
+    titles = ("glimpses after the first look", "glimpses of training", "seconds of training")
+    for place, title in enumerate(titles):
+        axes[place].set_xlabel(title)
+        axes[place].set_ylabel(f"error on {'test' if place == 0 else 'validation'} scenes (%)")
+        axes[place].set_yscale("log")
+        ticks = [1, 2, 3, 5, 10, 20, 30, 50]
+        axes[place].set_yticks(ticks, [str(tick) for tick in ticks])
+        axes[place].minorticks_off()
+        axes[place].grid(alpha=0.3)
+        axes[place].legend(fontsize=8)
+    axes[0].set_title(f"{name}: mean and standard deviation over runs", fontsize=10)
+    save_figure(path, figure)
+
+
+def summary(found: dict[str, dict[str, Any]]) -> str:
+    """Return README's table, one line for each row."""
+    heads = ["row", "to beat", "sensor px", "GRPO", "PPO", "random", "oracle", "whole image", "gap closed", "CPU min"]
+    lines = [line(heads), line(["---"] * len(heads))]
+    for name, contents in found.items():
+        groups = by_agent(contents["rows"])
+
+        def last(agent: str, groups: dict = groups) -> str:
+            return spread(errors(groups[agent])[:, -1]) if agent in groups else "-"
+
+        whole = [agent for agent, entries in groups.items() if "steps" in entries[0]]
+        closed = gap(groups, "grpo")
+        one = np.mean([entry["stage1_cpu_seconds"] for entry in groups["grpo"]]) / 60
+        two = np.mean([entry["train_seconds"] for entry in groups["grpo"]]) / 60
+        cells = [f"`{name}`", contents["to_beat"], f"{contents['sensor_pixels']:,}", f"**{last('grpo')}**"]
+        cells += [last("ppo"), last("random"), last("oracle")]
+        cells += [", ".join(f"{agent} {last(agent)}" for agent in whole) or "-"]
+        cells += ["-" if closed is None else f"{closed:.0%}", f"{one:.0f} + {two:.1f}"]
+        lines.append(line(cells))
+    return "\n".join(lines)
+
+
+def report() -> None:
+    """Write the page of the evidence, its plots and README's table."""
+    found = {}
+    for name in ROWS:
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            found[name] = json.loads(path.read_text())
+    for name, contents in found.items():
+        plot(PAGE.parent / f"{name}.png", name, contents)
+    sections = "\n\n".join(detail(name, contents) for name, contents in found.items())
+    put_in(PAGE, "glimpses", sections)
+    put_in(ROOT / "README.md", "glimpses", summary(found))
+    print(summary(found))

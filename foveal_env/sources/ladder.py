@@ -1,0 +1,67 @@
+"""The same digits on canvases of several sizes in one batch: does what was learned on one size hold on another?"""
+
+import copy
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from foveal_env.sources.base import SPLITS, Scenes, Source, scramble
+
+
+class Ladder(Source):
+    """Scenes of a digit-type source whose canvas is drawn from a list; the clutter is in proportion to the area.
+
+    Scene i has the same digit on every list, so that ``canvases=[60]`` and ``canvases=[1000]`` are equally hard but for
+    the size.
+
+    Args:
+        split: "train", "validation" or "test".
+        of: name of the source that the canvases are of.
+        canvases: sides of the square canvases in px, each equally likely.
+        clutter: pieces of clutter on 100 x 100 px.
+        augment: rotate, scale and shear each target picture a little, at random; in the training split only.
+        root: folder of the data set, by default the variable FOVEAL_DATA.
+        download: fetch the data set into `root` if it is not there.
+    """
+
+    channels = 1
+    knows_target = True
+
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        of: str = "mnist",
+        canvases: Sequence[int] = (60, 100, 250, 500, 1000),
+        clutter: float = 8.0,
+        augment: bool = False,
+        root: str | os.PathLike | None = None,
+        download: bool = False,
+    ):
+        from foveal_env.sources import SOURCES
+        from foveal_env.sources.composed import Composed
+
+        super().__init__(split)
+        if not canvases or clutter < 0:
+            raise ValueError(f"a ladder needs canvases and clutter of at least 0, got {canvases} and {clutter}")
+        kind = SOURCES.resolve(of)
+        if not issubclass(kind, Composed):
+            raise ValueError(f"a ladder is of digit-type sources (mnist, digits, ...), not of {of!r}")
+        first = kind(split, canvas=min(canvases), clutter=0, augment=augment, root=root, download=download)
+        self.steps: list[Composed] = []
+        for canvas in canvases:
+            step = copy.copy(first)  # the pictures are shared
+            step.canvas, step.clutter = canvas, round(clutter * (canvas / 100) ** 2)
+            self.steps.append(step)
+        self.canvases, self.classes, self.count = tuple(canvases), first.classes, first.count
+        self.canvas = canvases[0] if len(canvases) == 1 else None
+
+    def scenes(self, index: Tensor) -> Scenes:
+        """Return the scenes with these indices."""
+        which = scramble(index, SPLITS.index(self.split), 9) % len(self.steps)
+        present = which.unique().tolist()
+        rows = [(which == number).nonzero().flatten() for number in present]
+        parts = [self.steps[number].scenes(index[row]) for number, row in zip(present, rows, strict=True)]
+        return Scenes.cat(parts).rows(torch.cat(rows).argsort()) if len(parts) > 1 else parts[0]
