@@ -170,7 +170,7 @@ class Grpo(Agent):
         self.averaging = averaging
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_weight else None
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate, fused=True)
         self.deviation = first_deviation
         self.updates = 0
 
@@ -227,10 +227,12 @@ class Grpo(Agent):
     def _improve(
         self, states: Tensor, gazes: Tensor, advantages: Tensor, generator: torch.Generator
     ) -> dict[str, float]:
-        """Make the epochs over one batch of rollouts, [glimpses, ...] each; return means over them to log."""
+        """Make the epochs over one batch of rollouts, [glimpses, ...] each; return what there is to log."""
         with torch.no_grad():
-            old = log_density(gazes, *self.policy(states), self.deviation)
-        sums = dict.fromkeys(("clip_fraction", "kl", "entropy", "kl_reference"), 0.0)
+            mixture = self.policy(states)
+            old = log_density(gazes, *mixture, self.deviation)
+            entropy = entropy_bound(*mixture, self.deviation).mean().item()
+        sums = dict.fromkeys(("clip_fraction", "kl", "kl_reference"), 0.0)
         count = 0
         for _ in range(self.epochs):
             for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.minibatch):
@@ -239,8 +241,8 @@ class Grpo(Agent):
                 ratio = log_ratio.exp()
                 clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
                 loss = -torch.minimum(ratio * advantages[rows], clipped * advantages[rows]).mean()
-                entropy = entropy_bound(*mixture, self.deviation).mean()
-                loss = loss - self.entropy_weight * entropy
+                if self.entropy_weight:
+                    loss = loss - self.entropy_weight * entropy_bound(*mixture, self.deviation).mean()
                 if self.reference is not None:
                     divergence = self._divergence(states[rows], gazes[rows], log_ratio + old[rows])
                     loss = loss + self.kl_weight * divergence
@@ -251,9 +253,9 @@ class Grpo(Agent):
                 self.optimizer.step()
                 sums["clip_fraction"] += ((ratio - 1).abs() > self.clip).float().mean().item()
                 sums["kl"] += (ratio - 1 - log_ratio).mean().item()
-                sums["entropy"] += entropy.item()
                 count += 1
-        return {name: total / count for name, total in sums.items() if name != "kl_reference" or self.kl_weight}
+        means = {name: total / count for name, total in sums.items() if name != "kl_reference" or self.kl_weight}
+        return {"entropy": entropy, **means}
 
     def _divergence(self, states: Tensor, gazes: Tensor, log_density_now: Tensor) -> Tensor:
         """Estimate KL(policy, reference) as GRPO does: r - 1 - log r, r = reference / policy (2402.03300, eq. 4)."""

@@ -41,8 +41,10 @@ class Block(nn.Module):
         split = self.query_key_value(self.norm_attention(tokens)).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, D / heads]
         # Written out: for the few dozen tokens of a glimpse the fused kernel takes up to twice as long on a CPU.
-        attention = (query * (query.shape[-1] ** -0.5) @ key.transpose(-1, -2)).softmax(dim=-1)
-        mixed = attention.to(value.dtype) @ value
+        scores = query * (query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        with torch.autocast(scores.device.type, enabled=False):  # it would copy to float32 and back
+            attention = scores.softmax(dim=-1)
+        mixed = attention @ value
         tokens = tokens + self.project(mixed.transpose(1, 2).flatten(2))
         return tokens + self.mlp(self.norm_mlp(tokens))
 

@@ -132,20 +132,8 @@ def test_pretrain_then_use(tmp_path, capsys):
 
 
 def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
-    options = [
-        "--digits.canvas",
-        "40",
-        "--multizoom.width",
-        "12",
-        "--multizoom.heads",
-        "3",
-        "--multizoom.patch",
-        "6",
-        "--batch",
-        "4",
-        "--looks",
-        "3",
-    ]
+    options = ["--digits.canvas", "40", "--multizoom.width", "12", "--multizoom.heads", "3", "--multizoom.patch", "6"]
+    options += ["--batch", "4", "--looks", "3"]
     first, agents, second = tmp_path / "first", tmp_path / "agents", tmp_path / "second"
     train.main(["pretrain", *options, "--steps", "4", "--out", str(first)])
     perception = str(first / "perception.safetensors")
