@@ -344,7 +344,7 @@ def validate(perception: Perception, source: Any, *, near: float, looks: int, sc
     shown = source.scenes(torch.arange(scenes)).to(device)
     state, accuracy = perception.initial(shown), []
     for look in range(looks):
-        gaze = random_gaze(shown, generator, near=near, spread=0.4)
+        gaze = random_gaze(shown, shown.box, generator, near=near, spread=0.4)
         state = perception.step(state, extract(shown.images, gaze if look else gaze * 0, perception.encoder.layout))
         accuracy.append(perception.judge(state, shown).correct.float().mean().item())
     return accuracy

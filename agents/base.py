@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents import AGENTS
 from foveal_env import checkpoint
-from foveal_env.batch import Batch
+from foveal_env.batch import Batch, Named
 from foveal_env.world import Episode, World
 
 
@@ -33,7 +33,10 @@ class Agent:
         self.world, self.seed = world, seed
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
-        """Return the next gaze [B, 2] in each episode; a learned policy answers its best guess if `greedy`."""
+        """Return the next action [B, A] in each episode; a learned policy answers its best guess if `greedy`.
+
+        A gaze [B, 2] will do in any world: it leaves the zoom as it is, and never stops.
+        """
         raise NotImplementedError
 
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
@@ -89,7 +92,7 @@ class Step(NamedTuple):
     """One step of a rollout."""
 
     before: Episode
-    gaze: Tensor  # [B, 2]
+    action: Tensor  # [B, A]
     reward: Tensor  # [B]
     after: Episode
 
@@ -98,22 +101,24 @@ class Step(NamedTuple):
 def rollout(
     world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
-    """Yield the T steps of episodes that have just started."""
+    """Yield the T steps of episodes that have just started; those that end before stay as they are."""
     for _ in range(world.glimpses):
-        gaze = agent.act(world, episode, generator=generator, greedy=greedy)
-        before, (episode, reward) = episode, world.look(episode, gaze)
-        yield Step(before, gaze, reward, episode)
+        action = agent.act(world, episode, generator=generator, greedy=greedy)
+        before, (episode, reward) = episode, world.look(episode, action)
+        yield Step(before, action, reward, episode)
 
 
 @dataclass(frozen=True)
 class Evaluation(Batch):
-    """What an agent did in S scenes; column 0 is after the first look, column t after glimpse t."""
+    """What an agent did in S scenes; column 0 is after the first look, column t after glimpse t or the end."""
 
     correct: Tensor  # [S, 1 + T] bool
     loss: Tensor  # [S, 1 + T] nats
-    gazes: Tensor  # [S, 1 + T, 2]
-    prediction: Tensor  # [S] int64, the last one
+    gazes: Tensor  # [S, 1 + T, 2 or 3], NaN after the end
+    prediction: Tensor  # [S, ...], the last one
     index: Tensor  # [S] int64, which scene
+    glimpses: Tensor  # [S] int64, taken after the first look
+    info: Named  # what the task tells of the last episode, [S] each
 
     @property
     def accuracy(self) -> list[float]:
@@ -145,26 +150,34 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
                 gazes=episodes[-1].gazes,
                 prediction=episodes[-1].judgement.prediction,
                 index=episodes[-1].scenes.index,
+                glimpses=episodes[-1].glimpses,
+                info=Named(world.perception.task.info(episodes[-1])),
             ).to("cpu")
         )
     return Evaluation.cat(parts)
 
 
 def gaze_statistics(gazes: Tensor) -> dict[str, float]:
-    """Return how gazes [S, T, 2], clipped to the image, are distributed.
+    """Return how gazes [S, T, 2 or more], clipped to the image, are distributed; those that are NaN do not count.
 
     "gaze_spread": standard deviation over scenes of the gaze at each step, averaged; 0 means that every image is
     looked at in the same spots. "corner_rate": share of gazes in the outer tenth of both axes.
     """
-    gazes = gazes.clamp(-1, 1)
+    gazes = gazes[..., :2].clamp(-1, 1)
+    taken = ~gazes.isnan()
+    some = taken.any(dim=0).all(dim=-1)  # steps that any scene came to
+    gazes, taken = gazes[:, some], taken[:, some]
+    count = taken.sum(dim=0)
+    mean = gazes.nan_to_num().sum(dim=0) / count
+    variance = (gazes - mean).square().nan_to_num().sum(dim=0) / count
     return {
-        "gaze_spread": gazes.std(dim=0, correction=0).mean().item(),
-        "corner_rate": (gazes.abs() > 0.9).all(dim=-1).float().mean().item(),
+        "gaze_spread": variance.sqrt().mean().item(),
+        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / taken.all(dim=-1).sum()).item(),
     }
 
 
 def collapse(gazes: Tensor) -> str | None:
-    """Say in words how a policy with greedy gazes [S, T, 2] has collapsed, or return None."""
+    """Say in words how a policy with greedy gazes [S, T, 2 or more] has collapsed, or return None."""
     found = gaze_statistics(gazes)
     if found["corner_rate"] > 0.5:
         return f"collapsed: {found['corner_rate']:.0%} of its gazes are stuck in a corner of the image"

@@ -15,6 +15,7 @@ import copy
 import math
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,60 +25,115 @@ from foveal_env import checkpoint
 from foveal_env.world import Episode, World
 
 TINY = 1e-6
+START_TO_STOP = -2.0  # log odds of a stop before training: one in eight
+
+
+class Choice(NamedTuple):
+    """What a policy answers: a mixture of K isotropic Gaussians over the gaze, and how likely it stops."""
+
+    means: Tensor  # [B, K, G] in (-1, 1), G = 2, or 3 with the zoom
+    log_weights: Tensor  # [B, K]
+    stop: Tensor | None  # [B] log odds, or None where an episode cannot be stopped
 
 
 class MixturePolicy(nn.Module):
-    """From an observation to a mixture of K isotropic Gaussians over the gaze; their deviation is given, not learned.
+    """From an observation to a `Choice`; the deviation of the Gaussians is given, not learned.
 
     Args:
         shape: (N, D) of an observation.
         mixtures: K.
         width: units of each of the two hidden layers.
+        gaze_size: G.
+        stop: whether an episode can be stopped.
         precision: arithmetic of the hidden layers; weights, means and densities are float32 in any case.
     """
 
-    def __init__(self, shape: tuple[int, int], *, mixtures: int, width: int, precision: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        *,
+        mixtures: int,
+        width: int,
+        gaze_size: int = 2,
+        stop: bool = False,
+        precision: torch.dtype = torch.float32,
+    ):
         super().__init__()
         size = math.prod(shape)
-        self.mixtures, self.precision = mixtures, precision
+        self.mixtures, self.gaze_size, self.precision = mixtures, gaze_size, precision
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
-        self.heads = nn.Linear(width, 3 * mixtures)
+        self.heads = nn.Linear(width, (gaze_size + 1) * mixtures)
+        self.stop = nn.Linear(width, 1) if stop else None
         nn.init.orthogonal_(self.heads.weight, 0.1)
         with torch.no_grad():  # the means start apart, on a circle, so that no two components are twins
             angle = torch.arange(mixtures) * 2 * math.pi / mixtures
-            start = torch.stack([angle.cos(), angle.sin(), angle * 0], dim=-1) * 0.5 * (mixtures > 1)
+            start = torch.zeros(mixtures, gaze_size + 1)
+            start[:, :2] = torch.stack([angle.cos(), angle.sin()], dim=-1) * 0.5 * (mixtures > 1)
             self.heads.bias.copy_(start.flatten())
+            if stop:
+                self.stop.weight.zero_()
+                self.stop.bias.fill_(START_TO_STOP)
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Map [B, N, D] to the means [B, K, 2] in (-1, 1) and the log weights [B, K]."""
+    def forward(self, observation: Tensor) -> Choice:
+        """Map [B, N, D] to a choice."""
         with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
             hidden = self.body(observation)
-        raw = self.heads(hidden.float()).unflatten(-1, (self.mixtures, 3))
-        return raw[..., :2].tanh(), raw[..., 2].log_softmax(dim=-1)
+        hidden = hidden.float()
+        raw = self.heads(hidden).unflatten(-1, (self.mixtures, self.gaze_size + 1))
+        stop = None if self.stop is None else self.stop(hidden)[:, 0]
+        return Choice(raw[..., :-1].tanh(), raw[..., -1].log_softmax(dim=-1), stop)
+
+
+def best(choice: Choice) -> Tensor:
+    """Return the likeliest action [B, A]: the mean of the heaviest Gaussian; a stop where it is likelier than not."""
+    rows = torch.arange(len(choice.means), device=choice.means.device)
+    gaze = choice.means[rows, choice.log_weights.argmax(dim=-1)]
+    return gaze if choice.stop is None else torch.cat([gaze, choice.stop.sign()[:, None]], dim=1)
+
+
+def draw(choice: Choice, deviation: float, generator: torch.Generator) -> Tensor:
+    """Draw an action [B, A]; its last entry is 1 to stop and -1 to go on, where that can be chosen."""
+    gaze = sample(choice.means, choice.log_weights, deviation, generator)
+    if choice.stop is None:
+        return gaze
+    uniform = torch.rand(len(gaze), 1, generator=generator).to(gaze.device)
+    return torch.cat([gaze, (choice.stop.sigmoid()[:, None] - uniform).sign()], dim=1)
+
+
+def log_likelihood(action: Tensor, choice: Choice, deviation: float) -> Tensor:
+    """Return the log density [B] of actions [B, A]; where one stops, the gaze does not count."""
+    density = log_density(action[:, : choice.means.shape[-1]], choice.means, choice.log_weights, deviation)
+    if choice.stop is None:
+        return density
+    stopped = action[:, -1] > 0
+    goes_on = nn.functional.logsigmoid(-choice.stop) + density
+    return torch.where(stopped, nn.functional.logsigmoid(choice.stop), goes_on)
 
 
 def sample(means: Tensor, log_weights: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Draw a gaze [B, 2] from each mixture; it may lie outside the image, where the world clips it."""
+    """Draw a gaze [B, G] from each mixture; it may lie outside the image, where the world clips it."""
     uniform = torch.rand(len(means), 1, generator=generator).to(means.device)
     below = log_weights.exp().cumsum(dim=-1) < uniform
     component = below.sum(dim=-1).clamp(max=means.shape[1] - 1)
-    noise = torch.randn(len(means), 2, generator=generator).to(means.device)
+    noise = torch.randn(len(means), means.shape[-1], generator=generator).to(means.device)
     return means[torch.arange(len(means), device=means.device), component] + deviation * noise
 
 
 def log_density(gaze: Tensor, means: Tensor, log_weights: Tensor, deviation: float) -> Tensor:
-    """Return the log density [B] of gazes [B, 2]."""
+    """Return the log density [B] of gazes [B, G]."""
     squared = (gaze[:, None] - means).square().sum(dim=-1) / deviation**2
-    return (log_weights - 0.5 * squared).logsumexp(dim=-1) - math.log(2 * math.pi * deviation**2)
+    scale = 0.5 * means.shape[-1] * math.log(2 * math.pi * deviation**2)
+    return (log_weights - 0.5 * squared).logsumexp(dim=-1) - scale
 
 
 def entropy_bound(means: Tensor, log_weights: Tensor, deviation: float) -> Tensor:
     """Return a lower bound [B] of the entropy of each mixture in nats (Huber et al. 2008, theorem 2).
 
-    Of a single Gaussian it is 1 - log 2 = 0.31 nats too low, whatever its deviation.
+    Of a single Gaussian in the plane it is 1 - log 2 = 0.31 nats too low, whatever its deviation.
     """
     squared = (means[:, :, None] - means[:, None]).square().sum(dim=-1) / (2 * deviation**2)
-    overlap = (log_weights[:, None] - 0.5 * squared).logsumexp(dim=-1) - math.log(4 * math.pi * deviation**2)
+    scale = 0.5 * means.shape[-1] * math.log(4 * math.pi * deviation**2)
+    overlap = (log_weights[:, None] - 0.5 * squared).logsumexp(dim=-1) - scale
     return -(log_weights.exp() * overlap).sum(dim=-1)
 
 
@@ -90,14 +146,16 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     return returns
 
 
-def group_advantages(returns: Tensor) -> Tensor:
+def group_advantages(returns: Tensor, active: Tensor) -> Tensor:
     """Standardise returns [scenes, G, T] over the group, for each scene and each step.
 
-    A floor under the deviation, so that scenes which every trace solves weigh less, measured worse: see the table of
-    settings in benchmarks/README.md.
+    Only traces that have not ended count, `active` [scenes, G, T] bool; of the others the advantage is 0. A floor under
+    the deviation, so that scenes which every trace solves weigh less, measured worse: see the table of settings in
+    benchmarks/README.md.
     """
-    centred = returns - returns.mean(dim=1, keepdim=True)
-    return centred / (returns.std(dim=1, keepdim=True, correction=0) + TINY)
+    count = active.sum(dim=1, keepdim=True).clamp(min=1)
+    centred = (returns - (returns * active).sum(dim=1, keepdim=True) / count) * active
+    return centred / ((centred.square().sum(dim=1, keepdim=True) / count).sqrt() + TINY)
 
 
 class Grpo(Agent):
@@ -163,7 +221,14 @@ class Grpo(Agent):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             precision = world.perception.precision
-            self.policy = MixturePolicy(world.observation_shape, mixtures=mixtures, width=width, precision=precision)
+            self.policy = MixturePolicy(
+                world.observation_shape,
+                mixtures=mixtures,
+                width=width,
+                gaze_size=world.gaze_size,
+                stop=world.stop,
+                precision=precision,
+            )
         self.policy.to(world.device)
         if not 0 <= averaging < 1:
             raise ValueError(f"averaging lies in [0, 1), got {averaging}")
@@ -175,11 +240,9 @@ class Grpo(Agent):
         self.updates = 0
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
-        """Return gazes [B, 2]; if `greedy` the mean of the heaviest Gaussian of the averaged policy."""
-        means, log_weights = (self.average if greedy else self.policy)(world.observe(episode))
-        if greedy:
-            return means[torch.arange(len(means), device=means.device), log_weights.argmax(dim=-1)]
-        return sample(means, log_weights, self.deviation, generator)
+        """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
+        choice = (self.average if greedy else self.policy)(world.observe(episode))
+        return best(choice) if greedy else draw(choice, self.deviation, generator)
 
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
@@ -210,41 +273,47 @@ class Grpo(Agent):
         steps = list(rollout(self.world, self, start, generator=generator, greedy=False))
 
         rewards = torch.stack([step.reward for step in steps], dim=1)  # [scenes * G, T]
-        returns = discounted_returns(rewards, self.discount).unflatten(0, (self.scenes, self.group))
-        advantages = group_advantages(returns).flatten()  # [scenes * G * T], as below
+        active = torch.stack([~step.before.ended for step in steps], dim=1)
+        groups = (self.scenes, self.group)
+        returns = discounted_returns(rewards, self.discount).unflatten(0, groups)
+        advantages = group_advantages(returns, active.unflatten(0, groups)).flatten()  # [scenes * G * T], as below
         states = torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1)
-        gazes = torch.stack([step.gaze for step in steps], dim=1)
-        logs = self._improve(states, gazes.flatten(0, 1), advantages, generator)
+        actions = torch.stack([step.action for step in steps], dim=1).flatten(0, 1)
+        if self.world.ends_early:
+            acted = active.flatten()
+            states, actions, advantages = states[acted], actions[acted], advantages[acted]
+        logs = self._improve(states, actions, advantages, generator)
         return {
             "reward": rewards.sum(dim=1).mean().item(),
             "accuracy": steps[-1].after.judgement.correct.float().mean().item(),
             "group_spread": returns.std(dim=1, correction=0).mean().item(),
             "deviation": self.deviation,
             **logs,
-            **gaze_statistics(gazes),
+            **gaze_statistics(steps[-1].after.gazes[:, 1:]),
         }
 
     def _improve(
-        self, states: Tensor, gazes: Tensor, advantages: Tensor, generator: torch.Generator
+        self, states: Tensor, actions: Tensor, advantages: Tensor, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the epochs over one batch of rollouts, [glimpses, ...] each; return what there is to log."""
         with torch.no_grad():
-            mixture = self.policy(states)
-            old = log_density(gazes, *mixture, self.deviation)
-            entropy = entropy_bound(*mixture, self.deviation).mean().item()
+            choice = self.policy(states)
+            old = log_likelihood(actions, choice, self.deviation)
+            entropy = entropy_bound(choice.means, choice.log_weights, self.deviation).mean().item()
         sums = dict.fromkeys(("clip_fraction", "kl", "kl_reference"), 0.0)
         count = 0
         for _ in range(self.epochs):
             for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.minibatch):
-                mixture = self.policy(states[rows])
-                log_ratio = log_density(gazes[rows], *mixture, self.deviation) - old[rows]
+                choice = self.policy(states[rows])
+                log_ratio = log_likelihood(actions[rows], choice, self.deviation) - old[rows]
                 ratio = log_ratio.exp()
                 clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
                 loss = -torch.minimum(ratio * advantages[rows], clipped * advantages[rows]).mean()
                 if self.entropy_weight:
-                    loss = loss - self.entropy_weight * entropy_bound(*mixture, self.deviation).mean()
+                    spread = entropy_bound(choice.means, choice.log_weights, self.deviation)
+                    loss = loss - self.entropy_weight * spread.mean()
                 if self.reference is not None:
-                    divergence = self._divergence(states[rows], gazes[rows], log_ratio + old[rows])
+                    divergence = self._divergence(states[rows], actions[rows], log_ratio + old[rows])
                     loss = loss + self.kl_weight * divergence
                     sums["kl_reference"] += divergence.item()
                 self.optimizer.zero_grad()
@@ -257,9 +326,9 @@ class Grpo(Agent):
         means = {name: total / count for name, total in sums.items() if name != "kl_reference" or self.kl_weight}
         return {"entropy": entropy, **means}
 
-    def _divergence(self, states: Tensor, gazes: Tensor, log_density_now: Tensor) -> Tensor:
+    def _divergence(self, states: Tensor, actions: Tensor, now: Tensor) -> Tensor:
         """Estimate KL(policy, reference) as GRPO does: r - 1 - log r, r = reference / policy (2402.03300, eq. 4)."""
-        log_r = log_density(gazes, *self.reference(states), self.deviation) - log_density_now
+        log_r = log_likelihood(actions, self.reference(states), self.deviation) - now
         return (log_r.exp() - 1 - log_r).mean()
 
     def save(self, path: str | os.PathLike) -> None:

@@ -24,7 +24,8 @@ CONTROLS = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")  
 
 
 def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
-    """Return one entry of results.json's "rows"."""
+    """Return one entry of results.json's "rows"; where episodes ended early, with the mean number of glimpses."""
+    early = bool((evaluation.glimpses < evaluation.correct.shape[1] - 1).any())
     return {
         "agent": agent.name,
         "seed": agent.seed,
@@ -32,6 +33,8 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
         "train_seconds": round(agent.seconds, 1),
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
+        **({"glimpses": round(evaluation.glimpses.double().mean().item(), 3)} if early else {}),
+        **{name: round(column.double().mean().item(), 4) for name, column in evaluation.info.columns.items()},
     }
 
 

@@ -45,7 +45,7 @@ class Sb3VecEnv(VecEnv):
         observations, infos = self.batch.reset(seed=seeds)
         self._reset_seeds()
         self._reset_options()
-        self.reset_infos = self._rows(infos, ("prediction", "probability", "scene"))
+        self.reset_infos = self._rows(infos)
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -55,15 +55,16 @@ class Sb3VecEnv(VecEnv):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Step; where an episode ended, the info holds "terminal_observation", the observation is the next one's."""
         observations, rewards, ended, _, infos = self.batch.step(self._actions)
-        rows = self._rows(infos, ("prediction", "probability", "scene"))
+        rows = self._rows(infos)
         for row in np.flatnonzero(ended):
             final = infos["final_info"]
-            rows[row] = {key: values[row].item() for key, values in final.items() if not key.startswith("_")}
+            rows[row] = {key: values[row].tolist() for key, values in final.items() if not key.startswith("_")}
             rows[row]["terminal_observation"] = infos["final_obs"][row]
             rows[row]["TimeLimit.truncated"] = False
         return observations, rewards.astype(np.float32), ended, rows
 
-    def _rows(self, infos: dict[str, Any], keys: Sequence[str]) -> list[dict[str, Any]]:
+    def _rows(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        keys = [key for key in infos if not key.startswith(("_", "final"))]
         columns = [infos[key].tolist() for key in keys]
         return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -134,7 +135,7 @@ class StableBaselines(Agent):
             self.model = kind("MlpPolicy", env, seed=seed, device=world.device, **steps, **(options or {}))
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
-        """Return gazes [B, 2]."""
+        """Return actions [B, A]."""
         observations = world.observe(episode).cpu().numpy()
         gaze, _ = self.model.predict(observations, deterministic=greedy)
         return torch.from_numpy(gaze).to(world.device)
@@ -163,8 +164,8 @@ class StableBaselines(Agent):
         if successes:
             logs["accuracy"] = float(np.mean(successes))
         if self.on_policy:
-            actions = torch.from_numpy(self.model.rollout_buffer.actions).reshape(-1, self.world.glimpses, 2)
-            logs |= gaze_statistics(actions)
+            actions = torch.from_numpy(self.model.rollout_buffer.actions)
+            logs |= gaze_statistics(actions.reshape(-1, self.world.glimpses, self.world.action_size))
         return logs
 
     def save(self, path: str | os.PathLike) -> None:

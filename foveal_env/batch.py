@@ -32,3 +32,36 @@ class Batch:
         order = torch.arange(len(chosen), device=chosen.device)
         order[chosen] = torch.arange(int(chosen.sum()), device=chosen.device) + len(chosen)
         return self.cat([self, new]).rows(order)
+
+    def where(self: Rows, chosen: torch.Tensor, other: Rows) -> Rows:
+        """Return the batch with the rows of `other`, another [B] of the same, where `chosen` [B] bool is false."""
+        columns = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return type(self)(*[_where(chosen, mine, theirs) for mine, theirs in columns])
+
+
+class Named(Batch):
+    """Tensors [B, ...] by name, where the names depend on who made them."""
+
+    def __init__(self, columns: dict[str, torch.Tensor]):
+        self.columns = columns
+
+    def rows(self, index: Any) -> "Named":
+        """Return the rows at `index`."""
+        return Named({name: column[index] for name, column in self.columns.items()})
+
+    @classmethod
+    def cat(cls, parts: "Sequence[Named]") -> "Named":
+        """Join batches, in order."""
+        return Named({name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns})
+
+    def to(self, device: torch.device | str) -> "Named":
+        """Return the batch on `device`."""
+        return Named({name: column.to(device) for name, column in self.columns.items()})
+
+
+def _where(chosen: torch.Tensor, mine: Any, theirs: Any) -> Any:
+    if mine is theirs:  # above all the scenes, whose images are not copied so
+        return mine
+    if isinstance(mine, Batch):
+        return mine.where(chosen, theirs)
+    return torch.where(chosen.reshape(-1, *[1] * (mine.ndim - 1)), mine, theirs)

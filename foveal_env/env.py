@@ -29,7 +29,7 @@ class FovealVectorEnv(VectorEnv):
     `Box` of shape (num_envs, N, D), float32: the internal state of the frozen encoder. See `FovealEnv`.
 
     ## Action
-    `Box(-1, 1, (num_envs, 2))`: the gazes.
+    `Box(-1, 1, (num_envs, A))`: the actions of `FovealEnv`.
 
     ## Arguments
     num_envs: number of rows.
@@ -62,7 +62,7 @@ class FovealVectorEnv(VectorEnv):
         self.world = world or make_world(**options)
         shape = self.world.observation_shape
         self.single_observation_space = spaces.Box(-LARGEST, LARGEST, shape, np.float32)
-        self.single_action_space = spaces.Box(-1, 1, (2,), np.float32)
+        self.single_action_space = spaces.Box(-1, 1, (self.world.action_size,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episode: Episode | None = None
@@ -90,17 +90,17 @@ class FovealVectorEnv(VectorEnv):
         return self._observations(), self._infos(chosen, self._ended & chosen)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Look at `actions` [num_envs, 2]; ValueError for NaN, infinity or a wrong shape."""
-        gaze = _gaze(actions, (self.num_envs, 2)).to(self.world.device)
+        """Look at `actions` [num_envs, A]; ValueError for NaN, infinity or a wrong shape."""
+        action = _action(actions, (self.num_envs, self.world.action_size)).to(self.world.device)
         if self._episode is None:
             raise ResetNeeded("call reset before step")
         old = self._ended
         if old.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded(f"rows {np.flatnonzero(old).tolist()} have ended; reset them with a reset_mask")
-        reward = self._look(gaze, ~old)
+        reward = self._look(action, ~old)
         if old.any():  # NEXT_STEP: these rows begin anew and ignore their action
             self._begin(old)
-        ended = self.world.ended(self._episode).cpu().numpy()
+        ended = self._episode.ended.cpu().numpy()
         self._ended = ended.copy()
         final = {}
         if ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
@@ -167,7 +167,7 @@ class FovealVectorEnv(VectorEnv):
         """Return the index of the scene that each of the rows, a mask, draws next."""
         return scramble(self._stream[rows], 0) ^ scramble(self._count[rows], 1)
 
-    def _look(self, gaze: torch.Tensor, active: np.ndarray) -> np.ndarray:
+    def _look(self, action: torch.Tensor, active: np.ndarray) -> np.ndarray:
         """Look in the rows where `active` is true; return the rewards [num_envs] float64."""
         rewards = np.zeros(self.num_envs)
         if not active.any():
@@ -175,9 +175,9 @@ class FovealVectorEnv(VectorEnv):
         rows = torch.from_numpy(active).to(self.world.device)
         with torch.no_grad():
             if active.all():
-                self._episode, reward = self.world.look(self._episode, gaze)
+                self._episode, reward = self.world.look(self._episode, action)
             else:
-                after, reward = self.world.look(self._episode.rows(rows), gaze[rows])
+                after, reward = self.world.look(self._episode.rows(rows), action[rows])
                 self._episode = self._episode.replaced(rows, after)
         rewards[active] = reward.cpu().numpy()
         return rewards
@@ -193,10 +193,13 @@ class FovealVectorEnv(VectorEnv):
             "prediction": judgement.prediction,
             "probability": judgement.probability.double(),
             "scene": self._episode.scenes.index,
+            **self.world.perception.task.info(self._episode),
         }
         infos: dict[str, Any] = {}
         for key, column in columns.items():
-            infos[key], infos[f"_{key}"] = column.cpu().numpy() * chosen, chosen.copy()
+            values = column.cpu().numpy()
+            infos[key] = values * chosen.reshape(-1, *[1] * (values.ndim - 1))
+            infos[f"_{key}"] = chosen.copy()
         if ended.any():
             infos["is_success"] = judgement.correct.cpu().numpy() & ended
             infos["_is_success"] = ended.copy()
@@ -229,20 +232,23 @@ class FovealEnv(gym.Env):
     more row holds the share of the glimpses left.
 
     ## Action
-    `Box(-1, 1, (2,))`: the gaze (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right. Values
-    outside are clipped; NaN, infinity and wrong shapes raise ValueError.
+    `Box(-1, 1, (A,))`, A = 2: the gaze (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right.
+    With ``zoom=True`` a third entry shifts the zoom of every patch by up to `zoom_reach`, above 0 towards sharper and
+    narrower ones. With ``stop=True`` a last entry above 0 ends the episode; no glimpse is taken. Values outside are
+    clipped; NaN, infinity and wrong shapes raise ValueError.
 
     ## Reward
-    "gain" (default): the fall of the head's loss in nats, so the return is first loss - last loss. "probability": of
-    the true class after the glimpse. "correct": 1 after the last glimpse if the answer is right, otherwise 0.
+    "gain" (default): the fall of the head's loss, so the return is first loss - last loss. "probability": given to the
+    truth after the glimpse. "correct": 1 at the end if the answer is right, otherwise 0. Each glimpse costs `price`.
 
     ## Start and end
     The episode begins with a look at the centre (``first_look="centre"``) or with none (``first_look=None``). It is
-    terminated after `glimpses` steps and never truncated.
+    terminated after `glimpses` steps, before that by a stop or, in a search, by success, and never truncated.
 
     ## Info
-    prediction (index of the class), probability (of the true class), scene (its index: ``reset(options={"scene":
-    index})`` shows it again), and in the last step is_success.
+    prediction (index of the class, or the box, point or picture that the task asks for), probability (given to the
+    truth), scene (its index: ``reset(options={"scene": index})`` shows it again), in the last step is_success, and what
+    the task adds: distance and iou, or distance, path_length and spl.
 
     ## Arguments
     world: a ready `World`, in place of options.
@@ -272,9 +278,9 @@ class FovealEnv(gym.Env):
         return observations[0], _first(infos)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Look at `action` [2]."""
-        gaze = _gaze(action, (2,)).numpy()
-        observations, rewards, terminated, _, infos = self.batch.step(gaze[None])
+        """Look at `action` [A]."""
+        action = _action(action, (self.world.action_size,)).numpy()
+        observations, rewards, terminated, _, infos = self.batch.step(action[None])
         self._show()
         return observations[0], float(rewards[0]), bool(terminated[0]), False, _first(infos)
 
@@ -301,7 +307,7 @@ def _check_render_mode(mode: str | None, known: list[str]) -> None:
         raise ValueError(f"unknown render_mode {mode!r}; known: None, {', '.join(known)}")
 
 
-def _gaze(action: Any, shape: tuple[int, ...]) -> torch.Tensor:
+def _action(action: Any, shape: tuple[int, ...]) -> torch.Tensor:
     """Return an action as a tensor, or raise ValueError that names it."""
     action = np.asarray(action)
     if action.shape != shape:
@@ -312,7 +318,11 @@ def _gaze(action: Any, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _first(infos: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[0].item() for key, value in infos.items() if not key.startswith("_")}
+    return {
+        key: value[0].item() if value.ndim == 1 else value[0].copy()
+        for key, value in infos.items()
+        if not key.startswith("_")
+    }
 
 
 def _show(picture: np.ndarray, *, pause: float) -> None:

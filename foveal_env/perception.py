@@ -15,7 +15,8 @@ from encoders import ENCODERS
 from encoders.base import Encoder, Glimpse
 from foveal_env import checkpoint
 from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks import TASKS, Judgement, Task
+from foveal_env.tasks import TASKS
+from foveal_env.tasks.base import Judgement, Task
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -67,7 +68,8 @@ class Perception(nn.Module):
         source: Source, *, encoder: str = "multizoom", task: str = "classify", seed: int = 0, **config: Any
     ) -> "Perception":
         """Return an untrained perception for a source; `config` are options of the encoder's constructor."""
-        described = TASKS.resolve(task).describe(source)
+        kind = TASKS.resolve(task)
+        described = {**kind.describe(source), **kind.measure(source)}
         pixels = source.scenes(torch.arange(64)).images
         pixels = torch.cat([pixels.pixels(row).flatten() for row in range(64)]) / 255
         config = {
@@ -106,15 +108,21 @@ class Perception(nn.Module):
 
     def check_fits(self, source: Source) -> None:
         """Raise ValueError unless the scenes of a source fit encoder and head."""
-        described = TASKS.resolve(self.spec["task"]).describe(source)
-        for what, mine, theirs in (
+        described = json.loads(json.dumps(TASKS.resolve(self.spec["task"]).describe(source)))
+        mine = {key: self.spec["task_config"].get(key) for key in described}
+        if self.task.needs_target and not source.knows_target:
+            raise ValueError(
+                f"the task {self.spec['task']!r} needs to know where the target is, which this source does not "
+                "(pictures without boxes)"
+            )
+        for what, ours, theirs in (
             ("channels", self.encoder.channels, source.channels),
             ("prompt_size", self.encoder.prompt_size, source.prompt_size),
-            ("task_config", self.spec["task_config"], json.loads(json.dumps(described))),
+            ("task_config", mine, described),
         ):
-            if mine != theirs:
+            if ours != theirs:
                 raise ValueError(
-                    f"the perception does not fit the source: its {what} is {mine}, the source's is {theirs}"
+                    f"the perception does not fit the source: its {what} is {ours}, the source's is {theirs}"
                 )
 
     def check_kind(self, spec: dict[str, Any], origin: object) -> None:
@@ -128,16 +136,17 @@ class Perception(nn.Module):
         checkpoint.save(path, "perception", self.state_dict(), self.spec)
 
     @staticmethod
-    def load(name: str | os.PathLike) -> "Perception":
-        """Load a shipped perception by name, or any by the path of its file.
+    def load(name: str | os.PathLike, **task_options: Any) -> "Perception":
+        """Load a shipped perception by name, or any by the path of its file; `task_options` change those of the task.
 
         Raises:
             ValueError: unknown name (the error lists the known ones), or a damaged or foreign file.
+            TypeError: the task has no such option.
             FileNotFoundError: a path that leads to no file.
         """
         path = find(name)
         tensors, spec = checkpoint.load(path, "perception")
-        perception = Perception(spec)
+        perception = Perception({**spec, "task_config": {**spec["task_config"], **task_options}})
         checkpoint.restore(perception, tensors, path)
         return perception
 
@@ -161,19 +170,32 @@ def find(name: str | os.PathLike) -> Path:
     return path
 
 
-def load_frozen(name: str | os.PathLike, *, device: str = "cpu", precision: str = "float32") -> Perception:
-    """Return a frozen perception on a device; the same one for the same file, device and precision.
+def load_frozen(
+    name: str | os.PathLike,
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
+    task_options: dict[str, Any] | None = None,
+) -> Perception:
+    """Return a frozen perception on a device; the same one for the same file and arguments.
+
+    Args:
+        name: a shipped perception, or the path of a checkpoint.
+        device: torch device.
+        precision: arithmetic of the encoder.
+        task_options: options of the task to change, such as a tolerance; weights must not depend on them.
 
     Raises ValueError or FileNotFoundError as `Perception.load` does, and ValueError for an unknown precision.
     """
     check_device(device)
     path = find(name)
     changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return _load_frozen(path, changed, str(device), arithmetic(precision, device))
+    chosen = json.dumps(task_options or {}, sort_keys=True)
+    return _load_frozen(path, changed, str(device), arithmetic(precision, device), chosen)
 
 
 @lru_cache(maxsize=8)
-def _load_frozen(path: Path, changed: int, device: str, precision: torch.dtype) -> Perception:
-    perception = Perception.load(path).frozen().to(device)
+def _load_frozen(path: Path, changed: int, device: str, precision: torch.dtype, task_options: str) -> Perception:
+    perception = Perception.load(path, **json.loads(task_options)).frozen().to(device)
     perception.precision = precision
     return perception

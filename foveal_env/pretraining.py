@@ -15,21 +15,22 @@ from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import Scenes, Source
 
 
-def random_gaze(scenes: Scenes, generator: torch.Generator, *, near: float, spread: float) -> Tensor:
-    """Return gazes [B, 2]: a share `near` of them close to the target, the others uniform over the image.
+def random_gaze(scenes: Scenes, box: Tensor, generator: torch.Generator, *, near: float, spread: float) -> Tensor:
+    """Return gazes [B, 2]: a share `near` of them close to a box, the others uniform over the image.
 
     Args:
-        scenes: B scenes; `near` must be 0 where their source does not know the target.
+        scenes: B scenes.
+        box: [B, 4] the boxes; where they are not known, `near` must be 0.
         generator: source of randomness.
-        near: share of the gazes that are normal around the target's centre.
-        spread: standard deviation of those, in sides of the target.
+        near: share of the gazes that are normal around the box's centre.
+        spread: standard deviation of those, in sides of the box.
     """
     batch, device = len(scenes), scenes.box.device
     uniform = torch.rand(batch, 2, generator=generator).to(device) * 2 - 1
     if not near:
         return uniform
     normal = torch.randn(batch, 2, generator=generator).to(device)
-    close = (scenes.box[:, :2] + spread * scenes.box[:, 2:] * normal).clamp(-1, 1)
+    close = (box[:, :2] + spread * box[:, 2:] * normal).clamp(-1, 1)
     chosen = torch.rand(batch, 1, generator=generator).to(device) < near
     return torch.where(chosen, close, uniform)
 
@@ -52,6 +53,7 @@ class Pretraining:
         near: share of the gazes that are near the target; None is 0.7 where the source knows the target, otherwise 0.
         last_near: that share at the end of the training, reached linearly; None is `near` all the time.
         spread: standard deviation of those around its centre, in sides of the target.
+        zoom_reach: shift the zoom of every look but the first by up to this, at random, for agents that choose it.
         through_time: back-propagate through the looks of a scene.
         precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
         seed: of scenes and gazes.
@@ -73,6 +75,7 @@ class Pretraining:
         near: float | None = None,
         last_near: float | None = None,
         spread: float = 0.4,
+        zoom_reach: float = 0.0,
         through_time: bool = False,
         precision: str = "auto",
         seed: int = 0,
@@ -96,7 +99,7 @@ class Pretraining:
         self.steps, self.batch, self.looks = steps, batch, looks
         self.learning_rate, self.warmup = learning_rate, warmup
         self.near, self.last_near, self.spread, self.through_time = near, last_near, spread, through_time
-        self.follow, self.traces = follow, traces
+        self.follow, self.traces, self.zoom_reach = follow, traces, zoom_reach
         self.precision, self.seed = arithmetic(precision, next(perception.parameters()).device), seed
         matrices = [p for p in perception.parameters() if p.ndim > 1]
         others = [p for p in perception.parameters() if p.ndim <= 1]
@@ -121,10 +124,14 @@ class Pretraining:
         near = self.near + (self.last_near - self.near) * self.done / self.steps
         losses, corrects = [], []
         for look in range(self.looks):
-            gaze = random_gaze(scenes, generator, near=near, spread=self.spread)
+            box = self.source.nearby(scenes, generator)
+            gaze = random_gaze(scenes, box, generator, near=near, spread=self.spread)
             if followed is not None:
                 gaze = torch.where(followed[:, look].isnan(), gaze, followed[:, look])
-            glimpse = extract(scenes.images, gaze if look else gaze * 0, self.perception.encoder.layout)
+            shift = None
+            if self.zoom_reach:
+                shift = (torch.rand(len(scenes), generator=generator).to(device) * 2 - 1) * self.zoom_reach * (look > 0)
+            glimpse = extract(scenes.images, gaze if look else gaze * 0, self.perception.encoder.layout, shift)
             state = self.perception.step(state if self.through_time else state.detach(), glimpse)
             judgement = self.perception.judge(state, scenes)
             losses.append(judgement.loss.mean())

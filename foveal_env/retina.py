@@ -9,39 +9,47 @@ from encoders.base import Glimpse, Layout
 from foveal_env.images import Images
 
 
-def extract(images: Images, gaze: Tensor, layout: Layout) -> Glimpse:
+def extract(images: Images, gaze: Tensor, layout: Layout, shift: Tensor | None = None) -> Glimpse:
     """Take the patches of `layout` around each gaze.
 
     Args:
         images: B prepared images.
         gaze: [B, 2], (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right.
         layout: which patches; a patch of zoom z covers a square of min(H, W) / 2**z px.
+        shift: [B], added to the zoom of every patch; None is 0.
 
     Returns:
         Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box, 0 outside the image,
         and where [B, K, 3], (x, y, z) of each patch's own centre in the coordinates of the gaze.
     """
-    where, centre, side = _squares(images.half, images.shorter_half, gaze, layout)
+    where, centre, side = _squares(images.half, images.shorter_half, gaze, layout, shift)
     patches = images.box_averages(centre, side, layout.patch)
-    return Glimpse(patches, torch.cat([where, _zooms(layout, gaze.device).expand(len(gaze), -1, -1)], dim=-1))
+    zooms = _zooms(layout, gaze.device).expand(len(gaze), -1, -1)
+    zooms = zooms if shift is None else zooms + shift[:, None, None]
+    return Glimpse(patches, torch.cat([where, zooms], dim=-1))
 
 
-def patch_squares(size: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+def patch_squares(size: Tensor, gaze: Tensor, layout: Layout, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the squares that the patches cover: centre [B, K, 2] (x, y) and side [B, K], in px of the image.
 
     Args:
         size: [B, 2] (H, W) in px.
         gaze: [B, 2] (x, y) in [-1, 1].
         layout: which patches.
+        shift: [B], added to the zoom of every patch; None is 0.
     """
     half = size.flip(1).float()[:, None] / 2
-    return _squares(half, half.amin(dim=2), gaze, layout)[1:]
+    return _squares(half, half.amin(dim=2), gaze, layout, shift)[1:]
 
 
-def _squares(half: Tensor, shorter: Tensor, gaze: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+def _squares(
+    half: Tensor, shorter: Tensor, gaze: Tensor, layout: Layout, shift: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the centres in the coordinates of the gaze [B, K, 2] and in px [B, K, 2], and the sides [B, K] in px."""
     offsets, shrink = _offsets(layout, gaze.device)
     side = shorter * shrink
+    if shift is not None:
+        side = side * torch.exp2(-shift)[:, None]
     where = gaze[:, None].expand(-1, layout.patches, -1)
     if layout.grid:
         where = where + offsets * side[..., None] / half

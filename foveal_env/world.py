@@ -5,7 +5,7 @@ a `World` holds what does not.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
 from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks import REWARDS, Judgement
+from foveal_env.tasks.base import REWARDS, Judgement
 
 FIRST_LOOKS = ("centre", None)
 
@@ -30,8 +30,9 @@ class Episode(Batch):
     scenes: Scenes
     state: Tensor  # [B, N, D] float32, the encoder's
     judgement: Judgement  # of the head's answer to that state
-    gazes: Tensor  # [B, 1 + T, 2] float32, first look and then each glimpse; NaN where none was taken
+    gazes: Tensor  # [B, 1 + T, 2 or 3] float32, first look and then each glimpse; NaN where none was taken
     glimpses: Tensor  # [B] int64, glimpses taken since the first look
+    ended: Tensor  # [B] bool
 
 
 class World:
@@ -45,6 +46,11 @@ class World:
         first_look: "centre": `start` looks at the centre, so that no policy is credited with a constant spot; None:
             the agent's first gaze comes from the initial state, as in the papers.
         clock: add a row to the observation that holds the share of the glimpses left.
+        stop: the agent can end an episode: the last entry of the action above 0 does, and no glimpse is taken.
+        zoom: the agent chooses the zoom too: the third entry of the action, in [-1, 1], shifts that of every patch by
+            as many times `zoom_reach`.
+        zoom_reach: largest shift of the zoom; at 1 every side is halved or doubled.
+        price: taken off the reward for each glimpse.
     """
 
     def __init__(
@@ -56,6 +62,10 @@ class World:
         reward: str = "gain",
         first_look: str | None = "centre",
         clock: bool = False,
+        stop: bool = False,
+        zoom: bool = False,
+        zoom_reach: float = 1.0,
+        price: float = 0.0,
     ):
         perception.check_fits(source)
         if glimpses < 1:
@@ -64,7 +74,13 @@ class World:
             raise ValueError(f"unknown reward {reward!r}; known: {', '.join(REWARDS)}")
         if first_look not in FIRST_LOOKS:
             raise ValueError(f"unknown first_look {first_look!r}; known: 'centre', None")
+        if zoom_reach <= 0 or price < 0:
+            raise ValueError(f"zoom_reach must be above 0 and price at least 0, got {zoom_reach} and {price}")
         self.source, self.perception = source, perception
+        self.stop, self.zoom, self.zoom_reach, self.price = stop, zoom, zoom_reach, price
+        self.gaze_size = 2 + zoom
+        self.action_size = self.gaze_size + stop
+        self.ends_early = stop or perception.task.ends_on_success
         self._ahead = Ahead(source)
         self.glimpses, self.reward, self.first_look, self.clock = glimpses, reward, first_look, clock
         self.options: dict[str, Any] = {}  # what `make_world` was called with
@@ -88,36 +104,64 @@ class World:
     def start(self, scenes: Scenes) -> Episode:
         """Begin an episode in each of B scenes."""
         state = self.perception.initial(scenes)
-        gazes = state.new_full((len(scenes), 1 + self.glimpses, 2), torch.nan)
+        gazes = state.new_full((len(scenes), 1 + self.glimpses, self.gaze_size), torch.nan)
         if self.first_look == "centre":
             gazes[:, 0] = 0
-            state = self.perception.step(state, extract(scenes.images, gazes[:, 0], self.layout))
+            state = self._see(state, scenes, gazes[:, 0])
         judgement = self.perception.judge(state, scenes)
-        return Episode(scenes, state, judgement, gazes, torch.zeros_like(scenes.index))
+        glimpses = torch.zeros_like(scenes.index)
+        return Episode(scenes, state, judgement, gazes, glimpses, torch.zeros_like(glimpses, dtype=torch.bool))
 
-    def look(self, episode: Episode, gaze: Tensor) -> tuple[Episode, Tensor]:
-        """Take one glimpse in each episode; none of them may have ended.
+    def look(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
+        """Take one glimpse in each episode; those that have ended stay as they are, and their reward is 0.
 
         Args:
             episode: B episodes; they are not changed.
-            gaze: [B, 2] float32 (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right. What
-                lies outside is clipped.
+            action: [B, A] float32: (x, y), with `zoom` (x, y, z), and with `stop` one more entry at the end. (-1, -1)
+                is the top-left corner of the image, (1, 1) the bottom-right; what lies outside is clipped. A gaze
+                [B, 2] alone will do: it keeps the zoom, and never stops.
 
         Returns:
             The episodes after the glimpse, and the reward [B] float32.
         """
-        scenes, gaze = episode.scenes, gaze.clamp(-1, 1)
-        state = self.perception.step(episode.state, extract(scenes.images, gaze, self.layout))
+        action = self.completed(action).clamp(-1, 1)
+        scenes, gaze = episode.scenes, action[:, : self.gaze_size]
+        state = self._see(episode.state, scenes, gaze)
         judgement = self.perception.judge(state, scenes)
         glimpses = episode.glimpses + 1
         now = torch.arange(1 + self.glimpses, device=self.device) == glimpses[:, None]
         gazes = torch.where(now[..., None], gaze[:, None], episode.gazes)
-        after = Episode(scenes, state, judgement, gazes, glimpses)
-        return after, REWARDS[self.reward](episode.judgement, judgement, self.ended(after))
+        ended = glimpses >= self.glimpses
+        if self.perception.task.ends_on_success:
+            ended = ended | judgement.correct
+        after = Episode(scenes, state, judgement, gazes, glimpses, ended)
+        reward = REWARDS[self.reward](episode.judgement, judgement, ended) - self.price
+        return (after, reward) if not self.ends_early else self._unless_over(episode, action, after, reward)
 
-    def ended(self, episode: Episode) -> Tensor:
-        """Return [B] bool: the budget of glimpses is spent."""
-        return episode.glimpses >= self.glimpses
+    def completed(self, action: Tensor) -> Tensor:
+        """Return an action [B, A], with what a gaze [B, 2] alone leaves open: the zoom as it is, and no stop."""
+        missing = self.action_size - action.shape[1]
+        if not missing:
+            return action
+        rest = action.new_zeros(len(action), missing)
+        if self.stop:
+            rest[:, -1] = -1
+        return torch.cat([action, rest], dim=1)
+
+    def _see(self, state: Tensor, scenes: Scenes, gaze: Tensor) -> Tensor:
+        shift = gaze[:, 2] * self.zoom_reach if self.zoom else None
+        return self.perception.step(state, extract(scenes.images, gaze[:, :2], self.layout, shift))
+
+    def _unless_over(self, before: Episode, action: Tensor, after: Episode, reward: Tensor) -> tuple[Episode, Tensor]:
+        """Return what `look` does, but for episodes that had ended, or are stopped by this action."""
+        over = before.ended | (action[:, -1] > 0) if self.stop else before.ended
+        if not over.any():
+            return after, reward
+        stopped = replace(before, ended=before.ended | over)
+        paid = torch.zeros_like(reward)
+        if self.reward == "correct":  # at the end of an episode, however it ends
+            paid = (stopped.judgement.correct & ~before.ended).float()
+        return stopped.where(over, after), torch.where(over, paid, reward)
 
     def observe(self, episode: Episode) -> Tensor:
         """Return what an agent sees, [B, N, D]: the state, and with a clock one more row."""
@@ -135,10 +179,16 @@ def make_world(
     canvas: int | None = None,
     source_options: dict[str, Any] | None = None,
     split: str = "train",
+    task: str | None = None,
+    task_options: dict[str, Any] | None = None,
     glimpses: int = 4,
     reward: str = "gain",
     first_look: str | None = "centre",
     clock: bool = False,
+    stop: bool = False,
+    zoom: bool = False,
+    zoom_reach: float = 1.0,
+    price: float = 0.0,
     device: str = "cpu",
     precision: str = "float32",
 ) -> World:
@@ -151,18 +201,30 @@ def make_world(
         source_options: more options of the source's constructor; those that the perception was trained with are kept
             where the source is the same.
         split: "train", "validation" or "test".
+        task: of a perception that answers several questions, the one that is asked; None asks them all in turn.
+        task_options: options of the task that can still be chosen, such as the tolerance of a search.
         glimpses: glimpses of an episode after the first look.
         reward: "gain", "probability" or "correct".
         first_look: "centre" or None.
         clock: show the agent the share of the glimpses left.
+        stop: let the agent end an episode, by the last entry of the action.
+        zoom: let the agent choose the zoom, by the third entry of the action.
+        zoom_reach: largest shift of the zoom; at 1 every side is halved or doubled.
+        price: taken off the reward for each glimpse.
         device: torch device of images, encoder and state.
         precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
     """
     options = dict(locals())
-    seen = load_frozen(perception, device=device, precision=precision)
+    seen = load_frozen(perception, device=device, precision=precision, task_options=task_options)
     trained_on = seen.spec.get("source", "digits")
     own = seen.spec.get("source_options", {}) if source in (None, trained_on) else {}
     changed = {**own, **(source_options or {}), **({} if canvas is None else {"canvas": canvas})}
+    if task is not None:
+        known = seen.spec["task_config"].get("questions", [seen.spec["task"]])
+        if task not in known:
+            raise ValueError(f"unknown task {task!r} of this perception; known: {', '.join(known)}")
+        if "questions" in seen.spec["task_config"]:
+            changed["ask"] = task
     world = World(
         make_source(source or trained_on, split, **changed),
         seen,
@@ -170,6 +232,10 @@ def make_world(
         reward=reward,
         first_look=first_look,
         clock=clock,
+        stop=stop,
+        zoom=zoom,
+        zoom_reach=zoom_reach,
+        price=price,
     )
     world.options = options
     return world

@@ -8,7 +8,7 @@ import torch
 
 from encoders.base import Layout
 from foveal_env.perception import Perception
-from foveal_env.tasks import Judgement
+from foveal_env.tasks.base import Judgement
 from foveal_env.world import World, make_source, make_world
 
 matplotlib.use("agg")
@@ -40,6 +40,7 @@ class ToyPerception(torch.nn.Module):
         self.encoder = SimpleNamespace(layout=Layout(patch=2, zooms=1, zoom_range=(2, 2)), state_shape=(2, 2))
         self.fingerprint, self.precision = "toy", torch.float32
         self.spec = {"task": "toy", "source": "digits"}
+        self.task = SimpleNamespace(ends_on_success=False, info=lambda episode: {})
 
     def check_fits(self, source):
         pass

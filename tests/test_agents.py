@@ -95,13 +95,19 @@ def test_returns_and_group_advantages():
     rewards = torch.tensor([[1.0, 2.0, 4.0]])
     assert discounted_returns(rewards, 0.5).tolist() == [[3.0, 4.0, 4.0]]
     returns = torch.rand(5, 6, 3, generator=torch.Generator().manual_seed(0))
-    advantages = group_advantages(returns)
+    everyone = torch.ones(5, 6, 3, dtype=torch.bool)
+    advantages = group_advantages(returns, everyone)
     assert torch.allclose(advantages.sum(dim=1), torch.zeros(5, 3), atol=1e-5)
     assert torch.allclose(advantages.std(dim=1, correction=0), torch.ones(5, 3), atol=1e-2)
-    assert torch.equal(group_advantages(torch.ones(2, 4, 3)), torch.zeros(2, 4, 3))
+    assert torch.equal(group_advantages(torch.ones(5, 6, 3), everyone), torch.zeros(5, 6, 3))
     moved = returns.clone()
     moved[0] += 100  # another scene's level does not matter
-    assert torch.allclose(group_advantages(moved), advantages, atol=1e-3)
+    assert torch.allclose(group_advantages(moved, everyone), advantages, atol=1e-3)
+    some = everyone.clone()
+    some[:, 4:] = False  # two traces have ended: the others are as a group of four
+    apart = group_advantages(returns[:, :4], everyone[:, :4])
+    assert torch.allclose(group_advantages(returns, some)[:, :4], apart, atol=1e-5)
+    assert not group_advantages(returns, some)[:, 4:].any()
 
 
 def test_the_mixture_is_a_density_and_is_sampled_from():
@@ -123,7 +129,7 @@ def test_the_mixture_is_a_density_and_is_sampled_from():
 
 
 def test_a_new_policy_spreads_its_components():
-    means, log_weights = MixturePolicy((2, 3), mixtures=4, width=8)(torch.zeros(1, 2, 3))
+    means, log_weights, _ = MixturePolicy((2, 3), mixtures=4, width=8)(torch.zeros(1, 2, 3))
     assert torch.cdist(means[0], means[0]).fill_diagonal_(9).min() > 0.3
     assert torch.allclose(log_weights.exp(), torch.full((1, 4), 0.25), atol=0.02)
 

@@ -114,13 +114,13 @@ def test_no_gradient_crosses_looks_unless_asked():
 def test_random_gaze_follows_its_law():
     scenes = make_source("digits", "train", canvas=100).scenes(torch.arange(4000))
     generator = torch.Generator().manual_seed(0)
-    uniform = random_gaze(scenes, generator, near=0, spread=0.4)
+    uniform = random_gaze(scenes, scenes.box, generator, near=0, spread=0.4)
     assert uniform.abs().max() <= 1
     assert uniform.std(dim=0).tolist() == pytest.approx([3**-0.5] * 2, rel=0.03)
-    close = random_gaze(scenes, generator, near=1, spread=0.2)
+    close = random_gaze(scenes, scenes.box, generator, near=1, spread=0.2)
     inside = scenes.box[:, :2].abs().amax(dim=1) < 0.4  # not clipped
     assert (close - scenes.box[:, :2])[inside].std().item() == pytest.approx(0.2 * 0.56, rel=0.05)
-    mixed = random_gaze(scenes, generator, near=0.5, spread=0.0)
+    mixed = random_gaze(scenes, scenes.box, generator, near=0.5, spread=0.0)
     assert (mixed == scenes.box[:, :2]).all(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
@@ -146,7 +146,7 @@ def test_a_share_of_the_scenes_is_looked_at_as_a_policy_does():
 def test_the_share_near_the_target_can_change_over_the_training(monkeypatch):
     seen = []
 
-    def spy(scenes, generator, *, near, spread):
+    def spy(scenes, box, generator, *, near, spread):
         seen.append(near)
         return torch.zeros(len(scenes), 2)
 

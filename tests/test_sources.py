@@ -69,8 +69,21 @@ def test_contract_of_a_source(name, split, folder):
 def test_contract_of_a_task(name, task, folder):
     source = open_source(name, "test", folder)
     scenes = source.scenes(torch.arange(6))
+    if task == "several" and not hasattr(source, "questions"):
+        with pytest.raises(ValueError, match="needs a source that asks several questions"):
+            Perception.build(source, task=task)
+        return
     perception = Perception.build(source, task=task, patch=4, zooms=1, width=12, depth=1)
+    if perception.task.needs_target and not source.knows_target:
+        with pytest.raises(ValueError, match="needs to know where the target is"):
+            perception.check_fits(source)
+        return
+    perception.check_fits(source)
+    perception.check_fits(open_source(name, "train", folder))
     judgement = perception.judge(torch.randn(6, *perception.encoder.state_shape), scenes)
+    assert (
+        judgement.prediction.flatten(1).shape[1] == perception.task.answer_size if judgement.prediction.ndim > 1 else 1
+    )
     assert judgement.loss.shape == judgement.probability.shape == judgement.correct.shape == (6,)
     assert (judgement.loss >= 0).all()
     assert ((judgement.probability >= 0) & (judgement.probability <= 1)).all()

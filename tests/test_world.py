@@ -93,7 +93,7 @@ def test_the_clock_shows_what_is_left(small_perception):
         episode, _ = world.look(episode, torch.zeros(3, 2))
         seen.append(world.observe(episode)[0, -1].unique().tolist())
     assert seen == [[1.0], [0.5], [0.0]]
-    assert world.ended(episode).all()
+    assert episode.ended.all()
 
 
 def test_a_gradient_reaches_the_gaze(small_world):

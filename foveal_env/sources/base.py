@@ -60,6 +60,10 @@ class Source:
         """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
         raise NotImplementedError
 
+    def nearby(self, scenes: Scenes, generator: torch.Generator) -> Tensor:
+        """Return a box [B, 4] for each scene that stage 1 looks near: the target's, or what may be mistaken for it."""
+        return scenes.box
+
 
 def scramble(index: Tensor, *salt: int | Tensor) -> Tensor:
     """Map [...] int64 to [...] int64 in [0, 2**53) as a good hash does: a random draw named by its arguments.

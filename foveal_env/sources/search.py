@@ -1,0 +1,102 @@
+"""Scenes to search: several pictures of different classes on one canvas, and a prompt that says which one to find."""
+
+import os
+
+import torch
+from torch import Tensor, nn
+
+from foveal_env.sources.arranged import Arranged, boxes
+from foveal_env.sources.base import Scenes
+
+PROMPTS = ("class", "example")
+EXAMPLE_SIDE = 14  # px of the patch that an example is shown as
+
+
+class Search(Arranged):
+    """Where is the 7? Candidates of different classes, and a prompt that names one of them.
+
+    ``scenes(index, wanted=...)`` asks the same scene for another of its candidates.
+
+    Args:
+        split: "train", "validation" or "test".
+        of: source of the candidates: a digit-type one, or "folder" with the option `folder`.
+        canvas: side of the square canvas in px, or several of them, each equally likely.
+        candidates: pictures in a scene, each of another class; one of them is the target.
+        clutter: pieces of 8x8 px clutter on 100 x 100 px.
+        background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
+        prompt: "class": which class to find, one of K; "example": another picture of that class, 14 x 14 px.
+        augment: rotate, scale and shear each candidate a little, at random; in the training split only.
+        side: px that pictures of a folder are resized to.
+        folder: the folder of classes, for ``of="folder"``.
+        root: folder of the data set, by default the variable FOVEAL_DATA.
+        download: fetch the data set into `root` if it is not there.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        of: str = "digits",
+        canvas: int | list[int] = 100,
+        candidates: int = 4,
+        clutter: float = 4.0,
+        background: str | None = None,
+        prompt: str = "class",
+        augment: bool = False,
+        side: int = 28,
+        folder: str = "",
+        root: str | os.PathLike | None = None,
+        download: bool = False,
+    ):
+        if prompt not in PROMPTS:
+            raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
+        super().__init__(
+            split,
+            of=of,
+            canvas=canvas,
+            clutter=clutter,
+            background=background,
+            augment=augment,
+            side=side,
+            folder=folder,
+            root=root,
+            download=download,
+            things=candidates,
+        )
+        if not 2 <= candidates <= len(self.classes):
+            raise ValueError(f"candidates must be 2 to {len(self.classes)}, the number of classes, got {candidates}")
+        self.candidates, self.prompt = candidates, prompt
+        self.prompt_size = len(self.classes) if prompt == "class" else EXAMPLE_SIDE**2
+        self._sides = torch.full((candidates,), self.side)
+
+    def nearby(self, scenes: Scenes, generator: torch.Generator) -> Tensor:
+        """Return the box of the target in half of the scenes, in the others that of any candidate, [B, 4]."""
+        which = torch.randint(self.candidates, (len(scenes),), generator=generator)
+        which[torch.rand(len(scenes), generator=generator) < 0.5] = 0
+        box, sides = scenes.box.clone(), scenes.images.size[:, 0].cpu()
+        for canvas in self.canvases:
+            rows = ((sides == canvas) & (which > 0)).nonzero().flatten()
+            corner = self.corners(scenes.index.cpu()[rows], canvas, self._sides)
+            box[rows] = boxes(corner[torch.arange(len(rows)), which[rows]], self._sides[0], canvas).to(box)
+        return box
+
+    def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
+        """Return scenes [B] on one canvas; `wanted` [B] is the number of the candidate to find."""
+        own = torch.arange(len(index))
+        labels = self.order(index)[:, : self.candidates]
+        which = self.picture(labels, self.draw(index[:, None], 5, torch.arange(self.candidates)))
+        corner = self.corners(index, canvas, self._sides)
+        label = labels[own, wanted]
+        return Scenes(
+            images=self.painted(index, canvas, [(self.shown(which, index), corner)]),
+            label=label,
+            box=boxes(corner[own, wanted], self._sides[0], canvas),
+            prompt=self._prompts(label, index),
+            index=index,
+        )
+
+    def _prompts(self, label: Tensor, index: Tensor) -> Tensor:
+        if self.prompt == "class":
+            return nn.functional.one_hot(label, len(self.classes)).float()
+        example = self.pictures[self.picture(label, self.draw(index, 9))]
+        return nn.functional.adaptive_avg_pool2d(example[:, None].float() / 255, EXAMPLE_SIDE).flatten(1)

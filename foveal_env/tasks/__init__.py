@@ -1,0 +1,15 @@
+"""Tasks: what is asked of a scene, as a head on the state and a judge of its answers."""
+
+from encoders.registry import Registry
+
+TASKS = Registry(
+    "task",
+    {
+        "classify": "foveal_env.tasks.classify:Classify",
+        "locate": "foveal_env.tasks.locate:Locate",
+        "search": "foveal_env.tasks.search:Search",
+        "reconstruct": "foveal_env.tasks.reconstruct:Reconstruct",
+        "several": "foveal_env.tasks.several:Several",
+    },
+    base="foveal_env.tasks.base:Task",
+)

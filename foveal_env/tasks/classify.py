@@ -1,0 +1,32 @@
+"""Which class is it?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from foveal_env.sources.base import Scenes, Source
+from foveal_env.tasks.base import Judgement, Task
+
+
+class Classify(Task):
+    """Which class is it? A linear layer on state token 0 (the papers' best on ImageNet), softmax cross-entropy."""
+
+    def __init__(self, state_shape: tuple[int, int], *, classes: Sequence[str]):
+        super().__init__()
+        self.linear = nn.Linear(state_shape[1], len(classes))
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return the logits [B, classes]."""
+        return self.linear(state[:, 0])
+
+    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+        """Judge logits [B, classes]: loss and probability are those of the true class."""
+        loss = nn.functional.cross_entropy(answer.float(), scenes.label, reduction="none")
+        prediction = answer.argmax(dim=-1)
+        return Judgement(loss, (-loss).exp(), prediction == scenes.label, prediction)
+
+    @staticmethod
+    def describe(source: Source) -> dict[str, Any]:
+        """Return the names of the classes."""
+        return {"classes": list(source.classes)}

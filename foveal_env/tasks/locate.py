@@ -1,0 +1,73 @@
+"""Where is it, and how large?"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from foveal_env.sources.base import Scenes, Source
+from foveal_env.tasks.base import Judgement, Task
+
+if TYPE_CHECKING:
+    from foveal_env.world import Episode
+
+RIGHT = 0.5  # IoU from which on a box counts as right, as in PASCAL VOC
+
+
+class Locate(Task):
+    """Regress the box of the target: its centre and its size.
+
+    Two layers read the whole state. The loss is log(1 + d) + the mean of |log(side / true side)|, where d is the
+    distance of the centres in sides of the target (`distance`): precise where it is near, and content with one of
+    several places where it is far, as a squared error is not. `probability` is the IoU, `correct` from 0.5 on.
+    """
+
+    needs_target = True
+    answer_size = 4
+
+    def __init__(self, state_shape: tuple[int, int]):
+        super().__init__()
+        tokens, width = state_shape
+        self.read = nn.Sequential(nn.Flatten(), nn.Linear(tokens * width, width), nn.GELU(), nn.Linear(width, 4))
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return boxes [B, 4]: (x, y, width, height) in the coordinates of a gaze."""
+        x, y, width, height = self.read(state).unbind(dim=-1)
+        return torch.stack([x, y, width.clamp(-8, 1).exp(), height.clamp(-8, 1).exp()], dim=-1)
+
+    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+        """Judge boxes [B, 4]."""
+        answer = answer.float()
+        size = (answer[:, 2:] / scenes.box[:, 2:]).log().abs().mean(dim=-1)
+        loss = distance(answer[:, :2], scenes.box).log1p() + size
+        overlap = iou(answer, scenes.box)
+        return Judgement(loss, overlap, overlap >= RIGHT, answer)
+
+    @staticmethod
+    def describe(source: Source) -> dict[str, Any]:
+        """Return nothing: a box is a box."""
+        return {}
+
+    def info(self, episode: "Episode") -> dict[str, Tensor]:
+        """Return the distance of the centres in sides of the target, and the IoU."""
+        prediction = episode.judgement.prediction
+        return {
+            "distance": distance(prediction[:, :2], episode.scenes.box),
+            "iou": iou(prediction, episode.scenes.box),
+        }
+
+
+def distance(centre: Tensor, box: Tensor) -> Tensor:
+    """Return how far points [B, 2] lie from the centres of boxes [B, 4], [B], in sides of the box.
+
+    In a box of width w and height h that is the length of (dx / w, dy / h).
+    """
+    return ((centre - box[:, :2]) / box[:, 2:]).square().sum(dim=-1).clamp(min=1e-12).sqrt()
+
+
+def iou(one: Tensor, other: Tensor) -> Tensor:
+    """Return the area that boxes [B, 4] (x, y, width, height) share over the area that they cover, [B]."""
+    low = torch.maximum(one[:, :2] - one[:, 2:] / 2, other[:, :2] - other[:, 2:] / 2)
+    high = torch.minimum(one[:, :2] + one[:, 2:] / 2, other[:, :2] + other[:, 2:] / 2)
+    shared = (high - low).clamp(min=0).prod(dim=-1)
+    return shared / (one[:, 2:].prod(dim=-1) + other[:, 2:].prod(dim=-1) - shared)

@@ -1,0 +1,56 @@
+"""Several questions to one encoder: the prompt says which, and each has its own head."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foveal_env.sources.base import Scenes, Source
+from foveal_env.tasks.base import Judgement, Task
+
+
+class Several(Task):
+    """One head for each question; the first entries of the prompt say, one of them 1, which question a scene asks.
+
+    Each question is answered as its own task would; `prediction` is [B, W], padded with zeros
+    to the longest answer. No episode ends early.
+
+    Args:
+        state_shape: (N, D).
+        questions: name of each question, in the order of the prompt: its "task" and the "config" of that.
+    """
+
+    def __init__(self, state_shape: tuple[int, int], *, questions: dict[str, dict[str, Any]]):
+        from foveal_env.tasks import TASKS
+
+        super().__init__()
+        kinds = {name: TASKS.resolve(question["task"]) for name, question in questions.items()}
+        self.heads = nn.ModuleDict(
+            {name: kinds[name](state_shape, **question["config"]) for name, question in questions.items()}
+        )
+        self.answer_size = max(head.answer_size for head in self.heads.values())
+
+    def forward(self, state: Tensor) -> list[Tensor]:
+        """Return the answer of each head to every scene."""
+        return [head(state) for head in self.heads.values()]
+
+    def judge(self, answer: list[Tensor], scenes: Scenes) -> Judgement:
+        """Judge the answer to the question that each scene asks."""
+        asked = scenes.prompt[:, : len(self.heads)].argmax(dim=1)
+        parts, order = [], []
+        for number, (head, own) in enumerate(zip(self.heads.values(), answer, strict=True)):
+            rows = (asked == number).nonzero().flatten()
+            if len(rows):
+                judged = head.judge(own[rows], scenes.rows(rows))
+                flat = judged.prediction.float().reshape(len(rows), -1)
+                padded = nn.functional.pad(flat, (0, self.answer_size - flat.shape[1]))
+                parts.append(Judgement(judged.loss, judged.probability, judged.correct, padded))
+                order.append(rows)
+        return Judgement.cat(parts).rows(torch.cat(order).argsort())
+
+    @staticmethod
+    def describe(source: Source) -> dict[str, Any]:
+        """Return the questions that a source asks (its attribute `questions`)."""
+        if not hasattr(source, "questions"):
+            raise ValueError("the task 'several' needs a source that asks several questions, such as 'questions'")
+        return {"questions": source.questions}
