@@ -154,15 +154,17 @@ def scan_paths(
     for place, number in enumerate(rows):
         axes = figure.add_subplot(lines, columns, place + 1)
         picture, gazes = scenes.images.pixels(place).cpu().numpy(), evaluation.gazes[number].numpy()
-        axes.imshow(draw(picture, gazes, world.layout, side=480 if width < 5 else 960))
+        boxes = world.perception.task.boxes(evaluation.prediction[number]).numpy()
+        side = 480 if width < 5 else 960
+        axes.imshow(draw(picture, gazes, world.layout, side=side, zoom_reach=world.zoom_reach, boxes=boxes))
         axes.axis("off")
-        truth, answer = names[int(scenes.label[place])], names[int(evaluation.prediction[number])]
+        truth, answer = names[int(scenes.label[place])], "wrong"
+        if evaluation.prediction.ndim == 1:
+            answer = f"answers {names[int(evaluation.prediction[number])]}"
         first = _first_right(evaluation.correct[number])
-        title = f"{truth}: " + (f"right from look {first}" if first is not None else f"answers {answer}")
+        title = f"{truth}: " + (f"right from look {first}" if first is not None else answer)
         wrong = truth_known and first is None
-        axes.set_title(
-            title if truth_known else f"answer: {answer}", fontsize=9, color="firebrick" if wrong else "black"
-        )
+        axes.set_title(title if truth_known else answer, fontsize=9, color="firebrick" if wrong else "black")
     return figure
 
 

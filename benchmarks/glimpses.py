@@ -69,7 +69,7 @@ class Row:
 
 TURNS = (
     {"steps": 16_000},
-    {"steps": 10_000, "learning_rate": 1e-3},
+    {"steps": 10_000, "learning_rate": 1e-3, "follow": 0.7, "spread": 0.2},
 )  # of stage 1: the second follows the policy of the first in half of the scenes
 
 ROWS: dict[str, Row] = {

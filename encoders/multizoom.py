@@ -1,5 +1,7 @@
 """The iterative multi-zoom transformer of arXiv 2508.16317 and 2604.20392: a plain ViT over state and patches."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,8 @@ class MultiZoom(Encoder):
         pixel_mean: mean of the pixels of the training images, subtracted.
         pixel_deviation: their standard deviation, divided by.
         prompt_size: length Q of the prompt vector, 0 for none.
+        frequencies: sines and cosines of x and y, of period 2, 1, 1/2, ... images, that help to tell places apart on
+            large images; 0 is the papers' position, (x, y, z) alone.
         width: width D of a token.
         depth: number of transformer layers.
         heads: attention heads of a layer; they divide the width.
@@ -84,6 +88,7 @@ class MultiZoom(Encoder):
         pixel_mean: float = 0.5,
         pixel_deviation: float = 0.25,
         prompt_size: int = 0,
+        frequencies: int = 0,
         width: int = 96,
         depth: int = 2,
         heads: int = 3,
@@ -97,7 +102,8 @@ class MultiZoom(Encoder):
         self.state_shape = (state_tokens + bool(prompt_size), width)
         self.state_embedding = nn.Parameter(torch.randn(self.state_shape) * 0.02)
         self.stem = PatchStem(layout, channels=channels, width=width)
-        self.position = nn.Sequential(nn.Linear(3, width), nn.GELU(), nn.Linear(width, width))
+        self.position = nn.Sequential(nn.Linear(3 + 4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
+        self.register_buffer("waves", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
         self.prompt = nn.Linear(prompt_size, width) if prompt_size else None
         self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
@@ -115,6 +121,9 @@ class MultiZoom(Encoder):
         """Return the state [B, N, D] after one glimpse."""
         patches, where = glimpse
         pixels = (patches - self.pixel_mean) / self.pixel_deviation
+        if len(self.waves):
+            phase = (where[..., :2, None] * self.waves).flatten(2)
+            where = torch.cat([where, phase.sin(), phase.cos()], dim=-1)
         tokens = self.stem(pixels.flatten(0, 1)).unflatten(0, patches.shape[:2]) + self.position(where)
         tokens = torch.cat([state + self.state_embedding, tokens], dim=1)
         after = self.norm(self.blocks(tokens)[:, : state.shape[1]]).to(state.dtype)

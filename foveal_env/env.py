@@ -118,8 +118,17 @@ class FovealVectorEnv(VectorEnv):
         if self._episode is None:
             raise ResetNeeded("call reset before render")
         images, gazes = self._episode.scenes.images, self._episode.gazes.cpu().numpy()
-        rows = range(self.num_envs)
-        return tuple(draw(images.pixels(row).cpu().numpy(), gazes[row], self.world.layout) for row in rows)
+        boxes = [self.world.perception.task.boxes(row).numpy() for row in self._episode.judgement.prediction.cpu()]
+        return tuple(
+            draw(
+                images.pixels(row).cpu().numpy(),
+                gazes[row],
+                self.world.layout,
+                zoom_reach=self.world.zoom_reach,
+                boxes=boxes[row],
+            )
+            for row in range(self.num_envs)
+        )
 
     def _reset_mask(self, options: dict[str, Any]) -> np.ndarray:
         mask = options.get("reset_mask")

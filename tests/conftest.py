@@ -40,7 +40,9 @@ class ToyPerception(torch.nn.Module):
         self.encoder = SimpleNamespace(layout=Layout(patch=2, zooms=1, zoom_range=(2, 2)), state_shape=(2, 2))
         self.fingerprint, self.precision = "toy", torch.float32
         self.spec = {"task": "toy", "source": "digits"}
-        self.task = SimpleNamespace(ends_on_success=False, info=lambda episode: {})
+        self.task = SimpleNamespace(
+            ends_on_success=False, info=lambda episode: {}, boxes=lambda answer: torch.empty(0, 4)
+        )
 
     def check_fits(self, source):
         pass

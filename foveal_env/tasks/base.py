@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from foveal_env.batch import Batch
@@ -56,6 +57,10 @@ class Task(nn.Module):
     def measure(source: Source) -> dict[str, Any]:
         """Return what else is measured once, on training scenes: more keyword arguments of the constructor."""
         return {}
+
+    def boxes(self, prediction: Tensor) -> Tensor:
+        """Return the boxes [M, 4] that a drawing marks for the prediction of one scene; by default none."""
+        return torch.empty(0, 4)
 
     def info(self, episode: "Episode") -> dict[str, Tensor]:
         """Return what else a step's info tells of B episodes, [B] each, by name."""

@@ -48,6 +48,10 @@ class Locate(Task):
         """Return nothing: a box is a box."""
         return {}
 
+    def boxes(self, prediction: Tensor) -> Tensor:
+        """Return the box itself."""
+        return prediction[None]
+
     def info(self, episode: "Episode") -> dict[str, Tensor]:
         """Return the distance of the centres in sides of the target, and the IoU."""
         prediction = episode.judgement.prediction

@@ -51,6 +51,10 @@ class Search(Task):
         """Return nothing: a point is a point."""
         return {}
 
+    def boxes(self, prediction: Tensor) -> Tensor:
+        """Return a small box around the point."""
+        return torch.cat([prediction, torch.full_like(prediction, 0.06)])[None]
+
     def info(self, episode: "Episode") -> dict[str, Tensor]:
         """Return the distance in sides of the target, the length of the gaze's path in px, and SPL.
 
