@@ -21,10 +21,11 @@ from jsonargparse import ActionYesNo, ArgumentParser
 from tqdm import tqdm
 
 from agents import AGENTS
-from agents.base import Agent, Evaluation, collapse, evaluate, load_agent, make_agent, rollout
+from agents.base import RULES_BEFORE, Agent, Evaluation, collapse, evaluate, load_agent, make_agent, rollout
 from agents.report import gap_closed, results, row, save_figure, scan_paths, table, write_results
 from agents.training import read_curve, saving, session, train_agent
 from encoders import ENCODERS
+from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
 from foveal_env.memory import keep_freed_memory
 from foveal_env.perception import Perception, check_device, load_frozen
@@ -44,7 +45,7 @@ def policy_command(
     *,
     command: str,
     agent: str = "grpo",
-    train_glimpses: int = 750_000,
+    train_glimpses: int = 680_000,
     controls: list[str] | None = None,
     scenes: int = 1800,
     resume: bool = False,
@@ -69,7 +70,7 @@ def policy_command(
     training, test = make_world(**world, split="train"), make_world(**world, split="test")
     learner = make_agent(agent, training, seed=seed, **agents.get(agent, {}))
     if resume:
-        learner = resumed(learner, folder / "policy.safetensors")
+        learner = resumed(learner, folder / "policy.safetensors", train_glimpses)
     if learner.learns:
         train_agent(learner, train_glimpses, folder, validation=make_world(**world, split="validation"))
     rows, evaluations = [], {}
@@ -128,7 +129,7 @@ def compare_command(
     learners: list[str] | None = None,
     controls: list[str] | None = None,
     seeds: int = 3,
-    train_glimpses: int = 750_000,
+    train_glimpses: int = 680_000,
     scenes: int = 1800,
     split: str = "test",
     curve: int = 0,
@@ -166,7 +167,7 @@ def compare_command(
                 continue  # the same for every seed
             if agent.learns:
                 saved = folder / f"{name}-{number}" / "policy.safetensors"
-                agent = resumed(agent, saved) if resume and saved.is_file() else agent
+                agent = resumed(agent, saved, train_glimpses) if resume and saved.is_file() else agent
                 train_agent(agent, train_glimpses, saved.parent, validation=validation, curve=curve)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
             last = evaluation if agent.learns or last is None else last
@@ -224,7 +225,8 @@ def pretrain_command(
         perception.load_state_dict(begun.state_dict())
     elif policy is not None:
         raise ValueError("--policy needs --start, the perception that it was trained on")
-    traces = follow_policy(policy, scenes, start, looks=training["looks"], device=device) if policy else None
+    rules = {"looks": training["looks"], "device": device, "precision": training["precision"]}
+    traces = follow_policy(policy, scenes, start, **rules) if policy else None
     job = Pretraining(perception, scenes, seed=seed, traces=traces, **training)
     if resume:
         job.load(folder / "training.safetensors")
@@ -257,15 +259,23 @@ def pretrain_command(
 
 
 def follow_policy(
-    path: str, source: Any, perception: str, *, looks: int, device: str
+    path: str, source: Any, perception: str, *, looks: int, device: str, precision: str
 ) -> Callable[[Scenes, torch.Generator], torch.Tensor]:
-    """Return what maps scenes to the gazes [B, looks, 2] of a saved policy, drawn as in its training."""
-    world = World(source, load_frozen(perception, device=device, precision="auto"), glimpses=looks - 1)
+    """Return what maps scenes to the gazes [B, looks, 2] of a saved policy, drawn as in its training.
+
+    The first look is in the centre; where the policy stopped, the gazes are NaN.
+    """
+    if looks < 2:
+        raise ValueError(f"to follow a policy needs at least 2 looks, got {looks}")
+    _, header = checkpoint.load(path, "policy")
+    chosen = {name: header[name] for name in (*RULES_BEFORE, "clock") if name in header}
+    seen = load_frozen(perception, device=device, precision=precision)
+    world = World(source, seen, glimpses=looks - 1, **chosen)
     agent = load_agent(path, world)
 
     def traces(scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
         *_, last = rollout(world, agent, world.start(scenes), generator=generator, greedy=False)
-        return last.after.gazes
+        return last.after.gazes[..., :2]
 
     return traces
 
@@ -303,7 +313,7 @@ def show_command(
         raise ValueError(f"show needs a perception that names classes; the task of this one is {seen.spec['task']}")
     channels, classes = seen.encoder.channels, seen.spec["task_config"]["classes"]
     source = Unlabelled(images, channels=channels, classes=classes, max_pixels=max_pixels)
-    rules = {name: world[name] for name in ("glimpses", "first_look", "clock")}
+    rules = {name: world[name] for name in ("glimpses", "first_look", "clock", "stop", "zoom", "zoom_reach")}
     place = World(source, seen, **rules)
     looker = make_agent(agent, place, seed=seed, **agents.get(agent, {})) if agent else load_agent(policy, place)
     evaluation = evaluate(place, looker, scenes=len(images), seed=seed)
@@ -314,14 +324,20 @@ def show_command(
         print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
 
 
-def resumed(agent: Agent, path: Path) -> Agent:
-    """Return the agent that was saved at `path`; ValueError unless it was made as `agent` is."""
+def resumed(agent: Agent, path: Path, glimpses: int) -> Agent:
+    """Return the agent that was saved at `path`, or `agent` where that one has to begin again.
+
+    Raises ValueError unless both were made alike.
+    """
     saved = load_agent(path, agent.world)
     for what in ("name", "seed", "options"):
         if getattr(saved, what) != getattr(agent, what):
             raise ValueError(
                 f"{path} cannot go on: its {what} is {getattr(saved, what)}, the command line's {getattr(agent, what)}"
             )
+    if not saved.continuable and saved.glimpses < glimpses:
+        print(f"{path}: {agent.name} cannot go on without its replay buffer, which is not saved; it begins again")
+        return agent
     return saved
 
 
@@ -386,7 +402,7 @@ GROUPED = {"world", "agents", "source", "encoder_options", "training", "command"
 MADE_HERE = {"perception", "source", "seed", "traces"}  # of the training
 COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before anything is done
 NOT_OF_WORLD = {
-    "show": {"split", "source", "canvas", "source_options", "reward"}
+    "show": {"split", "source", "canvas", "source_options", "reward", "price", "task", "task_options"}
 }  # the others choose a split themselves
 FROM_SOURCE = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # of an encoder, taken from the source
 

@@ -13,6 +13,8 @@ from foveal_env import checkpoint
 from foveal_env.batch import Batch, Named
 from foveal_env.world import Episode, World
 
+RULES_BEFORE = {"stop": False, "zoom": False, "zoom_reach": 1.0}  # of policies saved before these were
+
 
 class Agent:
     """Base of all agents. A subclass implements `act`, and if it learns `train`, `save` and `load`.
@@ -26,8 +28,10 @@ class Agent:
     draws = False  # whether even its greedy gaze is drawn at random
     name: str  # as in the registry; set by `make_agent`
     options: dict[str, Any]  # of its constructor; set by `make_agent`
-    seconds: float = 0.0  # spent in training so far; this and the next are kept by whoever calls `train`
+    seconds: float = 0.0  # spent in training so far; this and the next two are kept by whoever calls `train`
+    cpu_seconds: float = 0.0  # of all threads
     glimpses: int = 0  # taken in training so far
+    continuable: bool = True  # whether training can go on from what `load` put back
 
     def __init__(self, world: World, *, seed: int = 0):
         self.world, self.seed = world, seed
@@ -57,9 +61,14 @@ class Agent:
 
     def header(self) -> dict[str, Any]:
         """Return what a saved policy says of itself, as JSON."""
-        spent = {"seconds": self.seconds, "glimpses": self.glimpses}
-        made_for = {"perception": self.world.perception.fingerprint, "clock": self.world.clock}
+        spent = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "glimpses": self.glimpses}
+        made_for = {"perception": self.world.perception.fingerprint, **rules(self.world)}
         return {"agent": self.name, "options": self.options, "seed": self.seed, **spent, **made_for}
+
+
+def rules(world: World) -> dict[str, Any]:
+    """Return the rules of a world without which a policy does not mean what it meant."""
+    return {"clock": world.clock, "stop": world.stop, "zoom": world.zoom, "zoom_reach": world.zoom_reach}
 
 
 def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
@@ -74,17 +83,23 @@ def load_agent(path: str | os.PathLike, world: World) -> Agent:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or was trained on another perception or with another setting of the clock.
+        ValueError: it is damaged, or was trained on another perception or with other rules.
     """
     _, header = checkpoint.load(path, "policy")
-    if header["perception"] != world.perception.fingerprint or header["clock"] != world.clock:
+    here = {"perception": world.perception.fingerprint, **rules(world)}
+    there = {name: header.get(name, RULES_BEFORE.get(name)) for name in here}
+    if not (here["zoom"] or there["zoom"]):
+        there["zoom_reach"] = here["zoom_reach"]
+    if there != here:
+        other = [name for name in here if here[name] != there[name]]
         raise ValueError(
-            f"{path} was trained on perception {header['perception']} with clock={header['clock']}, this world has "
-            f"{world.perception.fingerprint} and clock={world.clock}"
+            f"{path} was trained on {', '.join(f'{name}={there[name]}' for name in other)}; this world has "
+            f"{', '.join(f'{name}={here[name]}' for name in other)}"
         )
     agent = make_agent(header["agent"], world, seed=header["seed"], **header["options"])
     agent.load(path)
     agent.seconds, agent.glimpses = header["seconds"], header["glimpses"]
+    agent.cpu_seconds = header.get("cpu_seconds", 0.0)
     return agent
 
 
@@ -160,24 +175,25 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
 def gaze_statistics(gazes: Tensor) -> dict[str, float]:
     """Return how gazes [S, T, 2 or more], clipped to the image, are distributed; those that are NaN do not count.
 
-    "gaze_spread": standard deviation over scenes of the gaze at each step, averaged; 0 means that every image is
-    looked at in the same spots. "corner_rate": share of gazes in the outer tenth of both axes.
+    "gaze_spread": standard deviation over scenes of the gaze at each step, averaged over glimpses; 0 means that every
+    image is looked at in the same spots. "corner_rate": share of gazes in the outer tenth of both axes.
     """
     gazes = gazes[..., :2].clamp(-1, 1)
-    taken = ~gazes.isnan()
-    some = taken.any(dim=0).all(dim=-1)  # steps that any scene came to
-    gazes, taken = gazes[:, some], taken[:, some]
-    count = taken.sum(dim=0)
-    mean = gazes.nan_to_num().sum(dim=0) / count
-    variance = (gazes - mean).square().nan_to_num().sum(dim=0) / count
+    taken = ~gazes[..., 0].isnan()  # [S, T]
+    count = taken.sum(dim=0)[:, None]
+    mean = gazes.nan_to_num().sum(dim=0) / count.clamp(min=1)
+    variance = ((gazes - mean).square().nan_to_num().sum(dim=0) / count.clamp(min=1)).sqrt().mean(dim=1)
+    total = taken.sum().clamp(min=1)
     return {
-        "gaze_spread": variance.sqrt().mean().item(),
-        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / taken.all(dim=-1).sum()).item(),
+        "gaze_spread": ((variance * count[:, 0]).sum() / total).item(),
+        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / total).item(),
     }
 
 
 def collapse(gazes: Tensor) -> str | None:
     """Say in words how a policy with greedy gazes [S, T, 2 or more] has collapsed, or return None."""
+    if gazes[..., 0].isnan().all():
+        return "collapsed: it never takes a glimpse"
     found = gaze_statistics(gazes)
     if found["corner_rate"] > 0.5:
         return f"collapsed: {found['corner_rate']:.0%} of its gazes are stuck in a corner of the image"

@@ -237,7 +237,7 @@ class Grpo(Agent):
         self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_weight else None
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate, fused=True)
         self.deviation = first_deviation
-        self.updates = 0
+        self.updates, self.acted = 0, 0  # batches of rollouts, and actions in them
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
@@ -246,9 +246,8 @@ class Grpo(Agent):
 
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
-        per_update = self.scenes * self.group * self.world.glimpses
-        while self.updates * per_update < glimpses:
-            remaining = 1 - self.updates * per_update / glimpses
+        while self.acted < glimpses:
+            remaining = 1 - self.acted / glimpses
             self.deviation = self.last_deviation + (self.first_deviation - self.last_deviation) * remaining
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate * remaining
@@ -257,7 +256,7 @@ class Grpo(Agent):
             with torch.no_grad():
                 for mean, weight in zip(self.average.parameters(), self.policy.parameters(), strict=True):
                     mean.lerp_(weight, 1 - self.averaging)
-            yield {"glimpses": self.updates * per_update, **logs}
+            yield {"glimpses": self.acted, **logs}
 
     def _draw(self, update: int) -> tuple[torch.Generator, Tensor]:
         """Return the randomness of an update and the scenes that it draws."""
@@ -282,6 +281,7 @@ class Grpo(Agent):
         if self.world.ends_early:
             acted = active.flatten()
             states, actions, advantages = states[acted], actions[acted], advantages[acted]
+        self.acted += len(states)
         logs = self._improve(states, actions, advantages, generator)
         return {
             "reward": rewards.sum(dim=1).mean().item(),
@@ -338,7 +338,7 @@ class Grpo(Agent):
         tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
         if self.reference is not None:
             tensors |= checkpoint.prefixed("reference", self.reference.state_dict())
-        header = {**self.header(), "updates": self.updates, "deviation": self.deviation}
+        header = {**self.header(), "updates": self.updates, "acted": self.acted, "deviation": self.deviation}
         checkpoint.save(path, "policy", tensors, header)
 
     def load(self, path: str | os.PathLike) -> None:
@@ -350,3 +350,4 @@ class Grpo(Agent):
         if self.reference is not None:
             checkpoint.restore(self.reference, checkpoint.below("reference", tensors), path)
         self.updates, self.deviation = header["updates"], header["deviation"]
+        self.acted = header.get("acted", self.updates * self.scenes * self.group * self.world.glimpses)

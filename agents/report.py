@@ -17,6 +17,7 @@ from torch import Tensor
 from agents.base import Agent, Evaluation
 from foveal_env.checkpoint import write_atomically, write_json
 from foveal_env.render import draw
+from foveal_env.sources.base import Scenes
 from foveal_env.world import World
 
 PACKAGES = ("foveal-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
@@ -31,6 +32,7 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
         "seed": agent.seed,
         "train_glimpses": agent.glimpses,
         "train_seconds": round(agent.seconds, 1),
+        **({"train_cpu_seconds": round(agent.cpu_seconds, 1)} if agent.learns else {}),
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
         **({"glimpses": round(evaluation.glimpses.double().mean().item(), 3)} if early else {}),
@@ -158,7 +160,7 @@ def scan_paths(
         side = 480 if width < 5 else 960
         axes.imshow(draw(picture, gazes, world.layout, side=side, zoom_reach=world.zoom_reach, boxes=boxes))
         axes.axis("off")
-        truth, answer = names[int(scenes.label[place])], "wrong"
+        truth, answer = _truth(world, scenes, place), "wrong"
         if evaluation.prediction.ndim == 1:
             answer = f"answers {names[int(evaluation.prediction[number])]}"
         first = _first_right(evaluation.correct[number])
@@ -166,6 +168,15 @@ def scan_paths(
         wrong = truth_known and first is None
         axes.set_title(title if truth_known else answer, fontsize=9, color="firebrick" if wrong else "black")
     return figure
+
+
+def _truth(world: World, scenes: Scenes, row: int) -> str:
+    """Say in words what is asked of a scene and what is true of it."""
+    label, questions = int(scenes.label[row]), getattr(world.source, "questions", None)
+    if not questions:
+        return world.source.classes[label]
+    asked = list(questions)[int(scenes.prompt[row, : len(questions)].argmax())]
+    return f"{asked} {questions[asked]['config'].get('classes', world.source.classes)[label]}"
 
 
 def save_figure(path: str | os.PathLike, figure: Any) -> None:

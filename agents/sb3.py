@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,6 @@ class StableBaselines(Agent):
         self.algorithm, self.episodes = algorithm, episodes
         self.on_policy = issubclass(kind, OnPolicyAlgorithm)
         self.chunk = num_envs * world.glimpses * episodes  # glimpses
-        self.continuable = True
         steps = {"n_steps": world.glimpses * episodes} if self.on_policy else {}
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
@@ -137,14 +136,15 @@ class StableBaselines(Agent):
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]."""
         observations = world.observe(episode).cpu().numpy()
-        gaze, _ = self.model.predict(observations, deterministic=greedy)
-        return torch.from_numpy(gaze).to(world.device)
+        with _global_seed(int(torch.randint(2**31, (), generator=generator))) if not greedy else nullcontext():
+            action, _ = self.model.predict(observations, deterministic=greedy)
+        return torch.from_numpy(action).to(world.device)
 
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole chunks; yield what there is to log."""
-        if not self.continuable:
-            raise ValueError(f"{self.algorithm} cannot go on training: its replay buffer was not saved")
         while self.model.num_timesteps < glimpses:
+            if not self.continuable:
+                raise ValueError(f"{self.algorithm} cannot go on training: its replay buffer was not saved")
             chunk = self.model.num_timesteps // self.chunk
             seed = (self.seed * 1_000_003 + chunk * 4_099) % 2**31
             with _global_seed(seed):

@@ -35,12 +35,14 @@ def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World 
     points = read_curve(folder) if agent.glimpses else []
     if curve and not points:
         points = [curve_point(agent, validation)]
+        write_json(folder / CURVE, points)
     bar = tqdm(total=glimpses, desc=f"train {agent.name} (seed {agent.seed})", unit="glimpse", unit_scale=True)
     resume = agent.glimpses > 0
     with bar, session(folder, resume=resume) as writer, saving(agent.save, folder / "policy.safetensors") as updated:
-        started = time.monotonic()
+        started, started_cpu = time.monotonic(), time.process_time()
         for number, logs in enumerate(agent.train(glimpses)):
             agent.seconds += time.monotonic() - started
+            agent.cpu_seconds += time.process_time() - started_cpu
             agent.glimpses = int(logs.pop("glimpses"))
             bar.update(min(agent.glimpses, glimpses) - bar.n)
             bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("reward", "accuracy") if key in logs})
@@ -52,7 +54,7 @@ def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World 
                 points.append(curve_point(agent, validation))
                 write_json(folder / CURVE, points)
             updated()
-            started = time.monotonic()
+            started, started_cpu = time.monotonic(), time.process_time()
 
 
 def curve_point(agent: Agent, validation: World) -> dict[str, float]:

@@ -1,64 +1,25 @@
-"""Controls that read the whole image at once: a convolutional net, and a plain ViT as wide and deep as a perception."""
+"""A control that reads the whole image at once: a convolutional net."""
 
 import math
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import trange
 
-from encoders.multizoom import Block
 from foveal_env.perception import arithmetic
-from foveal_env.sources.base import Scenes, Source
+from foveal_env.sources.base import Source
+from foveal_env.tasks.reconstruct import small
 
 
 class ConvNet(nn.Sequential):
-    """Four 3x3 convolutions with batch normalisation, halving the image after each, and a mean over what is left."""
+    """Four 3x3 convolutions with batch normalisation, each halving the image, and the maximum over what is left."""
 
     def __init__(self, channels: int, classes: int, *, width: int = 32):
         layers: list[nn.Module] = []
         for before, after in ((channels, width), (width, 2 * width), (2 * width, 4 * width), (4 * width, 4 * width)):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
         super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes))
-
-
-class PlainViT(nn.Module):
-    """A plain ViT over all P x P px patches of the image; the blocks are those of the multi-zoom encoder.
-
-    Args:
-        channels: channels of the image.
-        classes: number of classes.
-        side: side of the image in px.
-        patch: side of a patch in px.
-        width: width of a token.
-        depth: number of layers.
-        heads: attention heads.
-    """
-
-    def __init__(self, channels: int, classes: int, *, side: int, patch: int, width: int, depth: int, heads: int):
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, 32, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(64, width, patch // 4, stride=patch // 4),
-        )
-        self.position = nn.Parameter(torch.randn(1 + math.ceil(side / patch) ** 2, width) * 0.02)
-        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map [B, C, S, S] to logits [B, classes]."""
-        tokens = self.stem(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([tokens.new_zeros(len(tokens), 1, tokens.shape[2]), tokens], dim=1) + self.position
-        return self.head(self.norm(self.blocks(tokens)[:, 0]))
-
-
-def pixels(scenes: Scenes, side: int) -> Tensor:
-    """Return the largest centred square of each image as box averages, [B, C, side, side] float32 in [0, 1]."""
-    size = scenes.images.size.float()
-    return scenes.images.box_averages(size.flip(-1)[:, None] / 2, size.min(dim=-1).values[:, None], side)[:, 0]
 
 
 def train_full_image(
@@ -85,7 +46,7 @@ def train_full_image(
     def update() -> None:
         scenes = source.scenes(torch.randint(2**62, (batch,), generator=generator))
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            logits = net((pixels(scenes, side) - 0.5) / 0.25)
+            logits = net((small(scenes, side) - 0.5) / 0.25)
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits.float(), scenes.label).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -112,5 +73,5 @@ def accuracy_full_image(net: nn.Module, source: Source, *, side: int, scenes: in
     right = 0
     for index in torch.arange(scenes).split(256):
         shown = source.scenes(index)
-        right += (net((pixels(shown, side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
+        right += (net((small(shown, side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
     return right / scenes

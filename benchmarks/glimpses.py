@@ -20,6 +20,7 @@ import train
 from benchmarks import RESULTS, ROOT
 from benchmarks.full_image import ConvNet, accuracy_full_image, train_full_image
 from encoders.base import Glimpse
+from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
 from foveal_env.perception import Perception
 from foveal_env.world import make_source
@@ -40,7 +41,7 @@ class Row:
             the next round follows.
         glimpses: glimpses after the first look.
         budget: glimpses of training of each policy.
-        learners: agents that learn.
+        learners: agents that learn on the first perception; on the others it is the first of them alone.
         learner_options: more options of `train.py compare`.
         full_image: makes the nets that read the whole image, by name.
         side: side of the image that those read, in px.
@@ -60,7 +61,7 @@ class Row:
     side: int
     full_image: dict[str, Callable[[], torch.nn.Module]] = field(default_factory=dict)
     learners: tuple[str, ...] = ("grpo", "ppo", "a2c", "sac")
-    learner_options: tuple[str, ...] = ()
+    learner_options: tuple[str, ...] = ("--oracle.spread", "0.15")
     controls: tuple[str, ...] = CONTROLS
     scenes: int = 10_000
     perceptions: int = 2
@@ -70,7 +71,7 @@ class Row:
 TURNS = (
     {"steps": 16_000},
     {"steps": 10_000, "learning_rate": 1e-3, "follow": 0.7, "spread": 0.2},
-)  # of stage 1: the second follows the policy of the first in half of the scenes
+)  # of stage 1: the second follows the policy of the first
 
 ROWS: dict[str, Row] = {
     "cluttered60": Row(
@@ -158,8 +159,9 @@ def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
     folder = perception.parent.parent / "agents"
     if not (folder / "done.json").is_file():
         call(
-            f"compare --learners {' '.join(row.learners)} --controls {' '.join(row.controls)} --seeds {row.policies} "
-            f"--scenes {row.scenes} --resume --train_glimpses {row.budget} --curve 20",
+            f"compare --learners {' '.join(row.learners if seed == 0 else row.learners[:1])} "
+            f"--controls {' '.join(row.controls)} --seeds {row.policies} --scenes {row.scenes} --resume "
+            f"--train_glimpses {row.budget} --curve 20",
             *stage_two(row, perception),
             *["--out", str(folder)],
         )
@@ -207,6 +209,15 @@ def cost(perception: Perception) -> dict[str, int]:
     return {"parameters": parameters, "flops_per_glimpse": counter.get_total_flops()}
 
 
+def between_rounds(perception: Path) -> float:
+    """Return the CPU seconds of the policies that the rounds of stage 1 have followed."""
+    headers = [
+        checkpoint.load(path, "policy")[1]
+        for path in perception.parent.parent.glob("round-*/policy/*/policy.safetensors")
+    ]
+    return sum(header.get("cpu_seconds", header["seconds"]) for header in headers)
+
+
 def make(name: str) -> None:
     """Make a row, or what is missing of it, and write its results."""
     row, rows = ROWS[name], []
@@ -218,14 +229,14 @@ def make(name: str) -> None:
         about = {
             "perception_seed": seed,
             "stage1_seconds": spent["seconds"],
-            "stage1_cpu_seconds": spent["cpu_seconds"],
+            "stage1_cpu_seconds": round(spent["cpu_seconds"] + between_rounds(path), 1),
             "stage1_command": perception.spec["command"],
             **cost(perception),
         }
         found = compare(name, row, seed, path)
         contents = contents or found
         rows += [{**entry, **about} for entry in found["rows"]]
-        rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, spent["cpu_seconds"] / 60)]
+        rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, about["stage1_cpu_seconds"] / 60)]
     contents = {
         **contents,
         "command": f"python -m benchmarks.glimpses --row {name}",

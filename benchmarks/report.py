@@ -75,7 +75,7 @@ def detail(name: str, contents: dict[str, Any]) -> str:
     minutes = np.mean([entry["stage1_cpu_seconds"] for entry in contents["rows"] if "stage1_cpu_seconds" in entry]) / 60
     words = (
         f"Error in % on {contents['scenes']:,} {contents['split']} scenes, mean ± standard deviation over runs "
-        f"({len(seeds)} perceptions, five policies on each). To beat: {contents['to_beat']}. "
+        f"({len(seeds)} perceptions). To beat: {contents['to_beat']}. "
         f"{contents['sensor_pixels_per_glimpse']:,} sensor pixels a look, {contents['sensor_pixels']:,} in all, the "
         f"first look included. The perception has {first['parameters']:,} parameters, a look costs "
         f"{first['flops_per_glimpse'] / 1e6:.1f} MFLOP; stage 1 took {minutes:.0f} CPU minutes. GRPO by perception: "
@@ -138,7 +138,7 @@ def summary(found: dict[str, dict[str, Any]]) -> str:
         whole = [agent for agent, entries in groups.items() if "steps" in entries[0]]
         closed = gap(groups, "grpo")
         one = np.mean([entry["stage1_cpu_seconds"] for entry in groups["grpo"]]) / 60
-        two = np.mean([entry["train_seconds"] for entry in groups["grpo"]]) / 60
+        two = np.mean([entry.get("train_cpu_seconds", entry["train_seconds"]) for entry in groups["grpo"]]) / 60
         cells = [f"`{name}`", contents["to_beat"], f"{contents['sensor_pixels']:,}", f"**{last('grpo')}**"]
         cells += [last("ppo"), last("random"), last("oracle")]
         cells += [", ".join(f"{agent} {last(agent)}" for agent in whole) or "-"]

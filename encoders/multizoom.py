@@ -14,15 +14,15 @@ class PatchStem(nn.Sequential):
     The papers use a linear layer on the pixels; with small models the convolutions learn much faster.
     """
 
-    def __init__(self, layout: Layout, *, channels: int, width: int):
+    def __init__(self, layout: Layout, *, channels: int, filters: int, width: int):
         side = (layout.patch + 3) // 4
         super().__init__(
-            nn.Conv2d(channels, 32, 3, stride=2, padding=1),
+            nn.Conv2d(channels, filters, 3, stride=2, padding=1),
             nn.GELU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.Conv2d(filters, 2 * filters, 3, stride=2, padding=1),
             nn.GELU(),
             nn.Flatten(),
-            nn.Linear(64 * side * side, width),
+            nn.Linear(2 * filters * side * side, width),
         )
 
 
@@ -68,8 +68,9 @@ class MultiZoom(Encoder):
         pixel_mean: mean of the pixels of the training images, subtracted.
         pixel_deviation: their standard deviation, divided by.
         prompt_size: length Q of the prompt vector, 0 for none.
-        frequencies: sines and cosines of x and y, of period 2, 1, 1/2, ... images, that help to tell places apart on
+        frequencies: sines and cosines of x and y, of period 1, 1/2, 1/4, ... images, that help to tell places apart on
             large images; 0 is the papers' position, (x, y, z) alone.
+        filters: of the stem's first convolution; its second has twice as many.
         width: width D of a token.
         depth: number of transformer layers.
         heads: attention heads of a layer; they divide the width.
@@ -89,6 +90,7 @@ class MultiZoom(Encoder):
         pixel_deviation: float = 0.25,
         prompt_size: int = 0,
         frequencies: int = 0,
+        filters: int = 32,
         width: int = 96,
         depth: int = 2,
         heads: int = 3,
@@ -101,7 +103,7 @@ class MultiZoom(Encoder):
         self.pixel_mean, self.pixel_deviation = pixel_mean, pixel_deviation
         self.state_shape = (state_tokens + bool(prompt_size), width)
         self.state_embedding = nn.Parameter(torch.randn(self.state_shape) * 0.02)
-        self.stem = PatchStem(layout, channels=channels, width=width)
+        self.stem = PatchStem(layout, channels=channels, filters=filters, width=width)
         self.position = nn.Sequential(nn.Linear(3 + 4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
         self.register_buffer("waves", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
         self.prompt = nn.Linear(prompt_size, width) if prompt_size else None

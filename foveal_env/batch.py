@@ -54,6 +54,10 @@ class Named(Batch):
         """Join batches, in order."""
         return Named({name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns})
 
+    def where(self, chosen: torch.Tensor, other: "Named") -> "Named":
+        """Return the batch with the rows of `other` where `chosen` [B] bool is false."""
+        return Named({name: _where(chosen, column, other.columns[name]) for name, column in self.columns.items()})
+
     def to(self, device: torch.device | str) -> "Named":
         """Return the batch on `device`."""
         return Named({name: column.to(device) for name, column in self.columns.items()})

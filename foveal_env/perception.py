@@ -1,6 +1,7 @@
 """A perception: encoder and task head as one thing, which is trained in stage 1, then frozen and shared."""
 
 import hashlib
+import inspect
 import json
 import os
 from functools import cached_property, lru_cache
@@ -127,9 +128,10 @@ class Perception(nn.Module):
 
     def check_kind(self, spec: dict[str, Any], origin: object) -> None:
         """Raise ValueError unless weights made with `spec` fit this perception; `origin` names them."""
+        theirs, ours = ({**given, "encoder_config": _completed(given)} for given in (spec, self.spec))
         for key in ("encoder", "encoder_config", "task", "task_config"):
-            if spec[key] != self.spec[key]:
-                raise ValueError(f"{origin} belongs to another perception: {key} {spec[key]}, here {self.spec[key]}")
+            if theirs[key] != ours[key]:
+                raise ValueError(f"{origin} belongs to another perception: {key} {theirs[key]}, here {ours[key]}")
 
     def save(self, path: str | os.PathLike) -> None:
         """Save as one safetensors file."""
@@ -149,6 +151,13 @@ class Perception(nn.Module):
         perception = Perception({**spec, "task_config": {**spec["task_config"], **task_options}})
         checkpoint.restore(perception, tensors, path)
         return perception
+
+
+def _completed(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the encoder's options with the defaults of those that its spec, perhaps an older one, leaves out."""
+    parameters = inspect.signature(ENCODERS.resolve(spec["encoder"])).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return json.loads(json.dumps({**defaults, **spec["encoder_config"]}))
 
 
 def shipped() -> dict[str, Path]:

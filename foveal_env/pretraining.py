@@ -180,4 +180,4 @@ class Pretraining:
         self.perception.check_kind(header["spec"], path)
         self.perception.load_state_dict(checkpoint.below("perception", tensors))
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
-        self.done, self.seconds, self.cpu_seconds = (header[key] for key in ("done", "seconds", "cpu_seconds"))
+        self.done, self.seconds, self.cpu_seconds = (header.get(key, 0.0) for key in ("done", "seconds", "cpu_seconds"))

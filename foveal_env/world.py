@@ -113,10 +113,10 @@ class World:
         return Episode(scenes, state, judgement, gazes, glimpses, torch.zeros_like(glimpses, dtype=torch.bool))
 
     def look(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
-        """Take one glimpse in each episode; those that have ended stay as they are, and their reward is 0.
+        """Take one glimpse in each episode; those that ended early stay as they are, and their reward is 0.
 
         Args:
-            episode: B episodes; they are not changed.
+            episode: B episodes; they are not changed. None may have spent its glimpses.
             action: [B, A] float32: (x, y), with `zoom` (x, y, z), and with `stop` one more entry at the end. (-1, -1)
                 is the top-left corner of the image, (1, 1) the bottom-right; what lies outside is clipped. A gaze
                 [B, 2] alone will do: it keeps the zoom, and never stops.

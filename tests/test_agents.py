@@ -267,3 +267,47 @@ def test_an_off_policy_algorithm_says_that_it_cannot_go_on(small_world, tmp_path
     again = load_agent(tmp_path / "p.safetensors", small_world)
     with pytest.raises(ValueError, match="replay buffer"):
         next(again.train(100))
+
+
+def test_a_policy_is_refused_where_its_actions_would_mean_something_else(small_perception, tmp_path):
+    zooms = make_world(perception=small_perception, glimpses=2, zoom=True)
+    agent = quick("grpo", zooms)
+    agent.save(tmp_path / "p.safetensors")
+    assert load_agent(tmp_path / "p.safetensors", zooms)
+    stops = make_world(perception=small_perception, glimpses=2, stop=True)
+    with pytest.raises(ValueError, match="stop=False, zoom=True; this world has stop=True, zoom=False"):
+        load_agent(tmp_path / "p.safetensors", stops)
+    further = make_world(perception=small_perception, glimpses=2, zoom=True, zoom_reach=2.0)
+    with pytest.raises(ValueError, match=r"zoom_reach=1.0; this world has zoom_reach=2.0"):
+        load_agent(tmp_path / "p.safetensors", further)
+
+
+def test_a_finished_off_policy_training_can_be_resumed_and_an_unfinished_one_cannot(small_world, tmp_path):
+    agent = quick("sac", small_world)
+    list(agent.train(60))
+    agent.save(tmp_path / "p.safetensors")
+    again = load_agent(tmp_path / "p.safetensors", small_world)
+    assert list(again.train(agent.model.num_timesteps)) == []
+    with pytest.raises(ValueError, match="its replay buffer was not saved"):
+        list(again.train(1000))
+
+
+def test_the_draws_of_sb3_depend_on_the_generator_alone(small_world):
+    agent = quick("ppo", small_world)
+    episode = small_world.start(small_world.scenes(torch.arange(5)))
+    draws = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(draws))
+        generator = torch.Generator().manual_seed(seed)
+        draws.append(agent.act(small_world, episode, generator=generator, greedy=False))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_gazes_that_were_not_taken_do_not_count():
+    gazes = torch.rand(500, 4, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    gazes[1:, 2:] = torch.nan  # one scene alone goes on
+    found = gaze_statistics(gazes)
+    assert found["gaze_spread"] == pytest.approx(0.577, abs=0.03)
+    assert collapse(gazes) is None
+    assert collapse(torch.full((5, 4, 2), torch.nan)) == "collapsed: it never takes a glimpse"

@@ -99,3 +99,13 @@ def test_unknown_names_and_options():
     with pytest.raises(ValueError, match=r"'subprocess:run' is not a subclass of encoders.base:Encoder"):
         ENCODERS.make("subprocess:run", args="exit 1", shell=True)
     assert ENCODERS.make("encoders.gru:Gru", width=16).state_shape == (1, 16)
+
+
+def test_waves_tell_close_places_apart():
+    torch.manual_seed(0)
+    encoder = ENCODERS.make("multizoom", frequencies=6, **SMALL).eval()
+    plain = ENCODERS.make("multizoom", **SMALL).eval()
+    seen = glimpses(encoder, 1)
+    near = Glimpse(seen.patches, seen.where + torch.tensor([0.01, 0.0, 0.0]))
+    moved = [(e.step(e.initial(1), near) - e.step(e.initial(1), seen)).norm() for e in (encoder, plain)]
+    assert moved[0] > 3 * moved[1]

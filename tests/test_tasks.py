@@ -13,6 +13,7 @@ from agents.grpo import Choice, best, draw, log_likelihood
 from encoders.base import Layout
 from foveal_env.perception import Perception
 from foveal_env.retina import extract
+from foveal_env.sources.arranged import GAP
 from foveal_env.tasks.locate import Locate, distance, iou
 from foveal_env.tasks.reconstruct import Reconstruct, small
 from foveal_env.tasks.several import Several
@@ -48,17 +49,33 @@ def test_the_same_scene_has_another_target_under_another_prompt():
     for number, one in enumerate(asked):
         for other in asked[:number]:
             apart = (one.box[:, :2] - other.box[:, :2]).abs().amax(dim=1) * side[:, 0] / 2
-            assert (apart >= 28).all()  # no two candidates overlap
+            assert (apart >= 28 + GAP - 1e-3).all()  # no two candidates touch
+
+
+@pytest.mark.parametrize("canvas", [60, 1000, 1350, 2500])
+def test_candidates_lie_everywhere(canvas):
+    source = make_source("search", "test", canvas=canvas)
+    corner = source.corners(torch.arange(3000), canvas, torch.full((4,), 28))
+    assert corner.min() >= 0
+    assert corner.max() + 28 <= canvas
+    room = canvas - 28
+    for axis in range(2):
+        assert corner[..., axis].max() > room * 0.9
+        assert corner[..., axis].min() < room * 0.1
 
 
 def test_the_target_is_where_its_box_is():
     source = make_source("search", "test", canvas=100, clutter=0, candidates=2)
     scenes = source.scenes(torch.arange(20))
     for row in range(20):
-        pixels = scenes.images.pixels(row)[0]
-        left, top = ((scenes.box[row, :2] + 1) * 50 - 14).round().long().tolist()
-        shown = pixels[top : top + 28, left : left + 28]
+        shown = _target(scenes, row)
         assert any(torch.equal(shown, picture) for picture in source.pictures[source.labels == scenes.label[row]])
+
+
+def _target(scenes, row):
+    size = scenes.images.size[row, 0]
+    left, top = ((scenes.box[row, :2] + 1) * size / 2 - 14).round().long().tolist()
+    return scenes.images.pixels(row)[0, top : top + 28, left : left + 28]
 
 
 def test_a_prompt_can_be_an_example_of_the_class():
@@ -66,6 +83,11 @@ def test_a_prompt_can_be_an_example_of_the_class():
     scenes = source.scenes(torch.arange(8))
     assert scenes.prompt.shape == (8, 196)
     assert 0 < scenes.prompt.max() <= 1
+    own = source.pictures[(source.labels[:, None] == scenes.label).nonzero()[:, 0]]
+    assert len(own) > 8
+    shown = torch.stack([_target(scenes, row) for row in range(8)])
+    small = torch.nn.functional.adaptive_avg_pool2d(shown[:, None].float() / 255, 14).flatten(1)
+    assert ((small - scenes.prompt).abs().amax(dim=1) > 0.05).all()  # another picture of that class
     with pytest.raises(ValueError, match="unknown prompt 'word'; known: class, example"):
         make_source("search", "test", prompt="word")
 
@@ -93,6 +115,7 @@ def test_candidates_can_be_the_classes_of_a_folder(tmp_path):
         ({"candidates": 1}, "candidates must be 2 to 10"),
         ({"of": "cifar10"}, "candidates come from a digit-type source or a folder"),
         ({"background": "nowhere"}, "there are none in 'nowhere'"),
+        ({"canvas": []}, "a canvas and clutter of at least 0 are needed"),
     ],
 )
 def test_scenes_that_cannot_be_made_are_refused(options, message):
@@ -149,7 +172,8 @@ def test_success_and_spl_of_a_search(searching):
         path = sum(np.linalg.norm(b - a) for a, b in itertools.pairwise(taken))
         straight = max(0, np.linalg.norm(scenes.box[row, :2].numpy() * 35) - 14)
         assert info["path_length"][row].item() == pytest.approx(path, rel=1e-4)
-        assert info["spl"][row].item() == pytest.approx(found[row].item() * straight / max(path, straight), rel=1e-4)
+        wanted = straight / max(path, straight) if straight else 1.0
+        assert info["spl"][row].item() == pytest.approx(found[row].item() * wanted, rel=1e-4)
 
 
 def test_a_tolerance_of_zero_is_refused(searching):

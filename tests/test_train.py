@@ -244,3 +244,12 @@ def test_the_overview_names_every_command(capsys):
     train.main(["--help"])
     printed = capsys.readouterr().out
     assert all(command in printed for command in train.COMMANDS)
+
+
+def test_every_package_is_installed():
+    listed = re.findall(
+        r'"([^"]+)"', re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)[1]
+    )
+    tops = ("foveal_env", "agents", "encoders")
+    found = [path.parent.relative_to(ROOT) for top in tops for path in (ROOT / top).rglob("__init__.py")]
+    assert sorted(listed) == sorted(".".join(path.parts) for path in found)

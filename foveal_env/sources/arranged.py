@@ -22,7 +22,8 @@ class Arranged(Source):
         canvas: side of the square canvas in px, or several of them, each equally likely.
         clutter: pieces of 8x8 px clutter on 100 x 100 px.
         background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
-            They are dimmed to half, so that what is laid on them stands out by its shape.
+            They are dimmed to half, so that what is laid on them stands out by its shape. The left three fifths of each
+            are for training, then a fifth for validation and one for testing.
         augment: rotate, scale and shear each picture a little, at random; in the training split only.
         side: px that pictures of a folder are resized to.
         folder: the folder of classes, for ``of="folder"``.
@@ -59,6 +60,8 @@ class Arranged(Source):
         self.canvases = (canvas,) if isinstance(canvas, int) else tuple(canvas)
         self.canvas = self.canvases[0] if len(self.canvases) == 1 else None
         self.cell, self.things = cell * self.side + GAP, things
+        if self.side < CLUTTER_SIDE:
+            raise ValueError(f"side must be at least the {CLUTTER_SIDE} px of a piece of clutter, got {self.side}")
         for size in self.canvases:
             if size < cell * self.side:
                 raise ValueError(f"the target of {cell * self.side} px is larger than the canvas of {size} px")
@@ -67,13 +70,15 @@ class Arranged(Source):
         if not self.canvases or clutter < 0:
             raise ValueError(f"a canvas and clutter of at least 0 are needed, got {canvas} and {clutter}")
         self.clutter, self.augment = clutter, augment and split == "train"
-        self.photos = None if background is None else _photos(background)
+        self.photos = None if background is None else _photos(background, split)
         members = [(self.labels == label).nonzero().flatten() for label in range(len(self.classes))]
         if min(len(member) for member in members) == 0:
             raise ValueError(f"every class needs a picture in the split {split!r}")
         self._sizes = torch.tensor([len(member) for member in members])
         self._first = self._sizes.cumsum(0) - self._sizes
         self._members = torch.cat(members)
+        self._places = torch.empty_like(self._members)  # of each picture among those of its class
+        self._places[self._members] = torch.cat([torch.arange(len(member)) for member in members])
 
     def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
         """Return scenes [B] on one canvas; `wanted` [B] says which question is asked."""
@@ -89,11 +94,13 @@ class Arranged(Source):
         parts, order = [], []
         size = self.draw(index, 0) % len(self.canvases)
         wanted = torch.as_tensor(wanted).expand(len(index))
+        if len(self.canvases) == 1:
+            return self.compose(index, wanted, self.canvases[0])
         for number in size.unique().tolist():
             rows = (size == number).nonzero().flatten()
             parts.append(self.compose(index[rows], wanted[rows], self.canvases[number]))
             order.append(rows)
-        return parts[0] if len(parts) == 1 else Scenes.cat(parts).rows(torch.cat(order).argsort())
+        return Scenes.cat(parts).rows(torch.cat(order).argsort())
 
     def draw(self, index: Tensor, *salt: int | Tensor) -> Tensor:
         """Return random numbers >= 0 that depend on index, split and salt."""
@@ -102,6 +109,11 @@ class Arranged(Source):
     def picture(self, label: Tensor, draw: Tensor) -> Tensor:
         """Return the number of a picture of each class, by a draw."""
         return self._members[self._first[label] + draw % self._sizes[label]]
+
+    def other(self, picture: Tensor, label: Tensor, draw: Tensor) -> Tensor:
+        """Return the number of another picture of the same class, by a draw; the same one where there is no other."""
+        size, place = self._sizes[label], self._places[picture]
+        return self._members[self._first[label] + (place + 1 + draw % (size - 1).clamp(min=1)) % size]
 
     def order(self, index: Tensor) -> Tensor:
         """Return the classes in a random order for each scene, [B, classes]."""
@@ -112,10 +124,10 @@ class Arranged(Source):
         cells = canvas // self.cell
         some = min(cells**2, 1024)
         # The M smallest of random numbers are M different cells; on large canvases, of blocks of cells.
-        chosen = self.draw(index[:, None], 1, torch.arange(some)).argsort(dim=1)[:, : len(sides)]
-        block = cells**2 // some
-        chosen = chosen * block + self.draw(index[:, None], 2, torch.arange(len(sides))) % block
-        room = (canvas // cells - sides + 1)[:, None]
+        block = self.draw(index[:, None], 1, torch.arange(some)).argsort(dim=1)[:, : len(sides)]
+        first, end = block * cells**2 // some, (block + 1) * cells**2 // some
+        chosen = first + self.draw(index[:, None], 2, torch.arange(len(sides))) % (end - first)
+        room = (canvas // cells - GAP - sides + 1)[:, None]
         shift = self.draw(index[:, None, None], 3, torch.arange(2 * len(sides)).view(len(sides), 2)) % room
         return torch.stack([chosen % cells, chosen // cells], dim=-1) * (canvas // cells) + shift
 
@@ -144,11 +156,11 @@ class Arranged(Source):
 
         return Images.painted(len(index), canvas, canvas, 1, paint)
 
-    def shown(self, which: Tensor, index: Tensor) -> Tensor:
+    def shown(self, which: Tensor, index: Tensor, salt: int = 0) -> Tensor:
         """Return pictures [B, M, s, s] by number [B, M], varied in training where that was asked for."""
         pictures = self.pictures[which.flatten()]
         if self.augment:
-            pictures = varied(pictures, scramble(index[:, None], 6, torch.arange(which.shape[1])).flatten())
+            pictures = varied(pictures, scramble(index[:, None], 6 + salt, torch.arange(which.shape[1])).flatten())
         return pictures.unflatten(0, which.shape)
 
 
@@ -186,8 +198,8 @@ def _thumbnail(source: Source, which: Tensor, side: int) -> Tensor:
     return (small(scenes, side)[:, 0] * 255).round().to(torch.uint8)
 
 
-def _photos(background: str) -> list[Tensor]:
-    """Return grey photographs [H, W] uint8, dimmed to half."""
+def _photos(background: str, split: str) -> list[Tensor]:
+    """Return the part of grey photographs [H, W] uint8 that is for a split, dimmed to half."""
     if background == "photos":
         from sklearn.datasets import load_sample_images
 
@@ -198,8 +210,10 @@ def _photos(background: str) -> list[Tensor]:
         files = sorted(path for path in Path(background).rglob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise ValueError(f"background must be 'photos' or a folder of pictures; there are none in {background!r}")
-        pictures = [read_picture(path, 1)[0].float() for path in files]
-    return [(picture / 2).to(torch.uint8) for picture in pictures]
+        pictures = [Images.prepare([read_picture(path, 1)]).pixels(0)[0].float() for path in files]
+    begin, end = {"train": (0, 3), "validation": (3, 4), "test": (4, 5)}[split]
+    parts = [picture[:, len(picture[0]) * begin // 5 : len(picture[0]) * end // 5] for picture in pictures]
+    return [(part / 2).to(torch.uint8) for part in parts if part.numel()]
 
 
 def _lay_under(canvas: Tensor, photos: list[Tensor], draws: Tensor) -> None:

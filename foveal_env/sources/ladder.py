@@ -20,6 +20,7 @@ class Ladder(Source):
         split: "train", "validation" or "test".
         of: name of the source that the canvases are of.
         canvases: sides of the square canvases in px, each equally likely.
+        canvas: only this one.
         clutter: pieces of clutter on 100 x 100 px.
         augment: rotate, scale and shear each target picture a little, at random; in the training split only.
         root: folder of the data set, by default the variable FOVEAL_DATA.
@@ -35,6 +36,7 @@ class Ladder(Source):
         *,
         of: str = "mnist",
         canvases: Sequence[int] = (60, 100, 250, 500, 1000),
+        canvas: int | None = None,
         clutter: float = 8.0,
         augment: bool = False,
         root: str | os.PathLike | None = None,
@@ -44,6 +46,7 @@ class Ladder(Source):
         from foveal_env.sources.composed import Composed
 
         super().__init__(split)
+        canvases = canvases if canvas is None else (canvas,)
         if not canvases or clutter < 0:
             raise ValueError(f"a ladder needs canvases and clutter of at least 0, got {canvases} and {clutter}")
         kind = SOURCES.resolve(of)

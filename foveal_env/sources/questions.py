@@ -106,7 +106,7 @@ class Questions(Arranged):
         kind = torch.where(asked == 2, order[:, 1], order[:, 0])
         named = nn.functional.one_hot(kind, len(self.classes)) * (asked > 0)[:, None]
         layers = [
-            (self.shown(large, index).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2), corner[:, :1]),
+            (self.shown(large, index, 1).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2), corner[:, :1]),
             (self.shown(which, index), corner[:, 1:]),
         ]
         return Scenes(

@@ -87,16 +87,17 @@ class Search(Arranged):
         which = self.picture(labels, self.draw(index[:, None], 5, torch.arange(self.candidates)))
         corner = self.corners(index, canvas, self._sides)
         label = labels[own, wanted]
+        shown = which[own, wanted]
         return Scenes(
             images=self.painted(index, canvas, [(self.shown(which, index), corner)]),
             label=label,
             box=boxes(corner[own, wanted], self._sides[0], canvas),
-            prompt=self._prompts(label, index),
+            prompt=self._prompts(label, shown, index),
             index=index,
         )
 
-    def _prompts(self, label: Tensor, index: Tensor) -> Tensor:
+    def _prompts(self, label: Tensor, shown: Tensor, index: Tensor) -> Tensor:
         if self.prompt == "class":
             return nn.functional.one_hot(label, len(self.classes)).float()
-        example = self.pictures[self.picture(label, self.draw(index, 9))]
+        example = self.pictures[self.other(shown, label, self.draw(index, 9))]
         return nn.functional.adaptive_avg_pool2d(example[:, None].float() / 255, EXAMPLE_SIDE).flatten(1)

@@ -52,7 +52,10 @@ class Reconstruct(Task):
     def measure(source: Source) -> dict[str, Any]:
         """Return mean and variance of some scenes in low resolution."""
         pictures = small(source.scenes(torch.arange(64)), 16)
-        return {"variance": round(pictures.var().item(), 6), "mean": round(pictures.mean().item(), 4)}
+        variance = pictures.var().item()
+        if not variance:
+            raise ValueError("the scenes of this source all look the same in low resolution: nothing to reconstruct")
+        return {"variance": float(f"{variance:.4g}"), "mean": round(pictures.mean().item(), 4)}
 
 
 def small(scenes: Scenes, side: int) -> Tensor:

@@ -60,7 +60,8 @@ class Search(Task):
 
         SPL is success weighted by path length (Anderson et al. 2018, arXiv 1807.06757): success x l / max(p, l), where
         p is the length of the gaze's path and l that of the straight one, from the first gaze to where the target's
-        centre is no further than the tolerance, both in px of the image.
+        centre is no further than the tolerance, both in px of the image. Where that is no way at all, it is 1 for a
+        success whatever the path, since an episode cannot succeed before its first step.
         """
         scenes, gazes = episode.scenes, episode.gazes[..., :2]
         half = scenes.images.size.flip(1)[:, None].to(gazes) / 2
@@ -70,5 +71,6 @@ class Search(Task):
         away = (first - scenes.box[:, :2]) * half[:, 0]
         reach = self.tolerance * (scenes.box[:, 2:] * half[:, 0]).mean(dim=-1)
         shortest = (away.square().sum(dim=-1).sqrt() - reach).clamp(min=0)
-        spl = torch.where(path > shortest, shortest / path, 1.0) * episode.judgement.correct
+        longer = (path > shortest) & (shortest > 0)
+        spl = torch.where(longer, shortest / path, 1.0) * episode.judgement.correct
         return {"distance": distance(episode.judgement.prediction, scenes.box), "path_length": path, "spl": spl}
