@@ -32,7 +32,6 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
         "seed": agent.seed,
         "train_glimpses": agent.glimpses,
         "train_seconds": round(agent.seconds, 1),
-        **({"train_cpu_seconds": round(agent.cpu_seconds, 1)} if agent.learns else {}),
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
         **({"glimpses": round(evaluation.glimpses.double().mean().item(), 3)} if early else {}),

@@ -14,7 +14,7 @@ class PatchStem(nn.Sequential):
     The papers use a linear layer on the pixels; with small models the convolutions learn much faster.
     """
 
-    def __init__(self, layout: Layout, *, channels: int, filters: int, width: int):
+    def __init__(self, layout: Layout, *, channels: int, width: int, filters: int = 32):
         side = (layout.patch + 3) // 4
         super().__init__(
             nn.Conv2d(channels, filters, 3, stride=2, padding=1),
