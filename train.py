@@ -171,9 +171,9 @@ def compare_command(
                 train_agent(agent, train_glimpses, saved.parent, validation=validation, curve=curve)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
             last = evaluation if agent.learns or last is None else last
-            rows.append(
-                row(agent, evaluation) | ({"curve": read_curve(saved.parent)} if agent.learns and curve else {})
-            )
+            rows.append(row(agent, evaluation))
+            if agent.learns and curve:
+                rows[-1] |= {"train_cpu_seconds": round(agent.cpu_seconds, 1), "curve": read_curve(saved.parent)}
     finish(folder, judged_in, rows, last, command=command, seed=seed, scenes=scenes)
     for name in learners:
         closed = gap_closed(rows, name)

@@ -8,7 +8,7 @@ files in results/.
 import argparse
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,13 @@ from foveal_env.perception import Perception
 from foveal_env.world import make_source
 
 FOLDER = ROOT / "runs" / "benchmarks" / "glimpses"
+AGENT_OPTIONS = {
+    "oracle": {"spread": 0.15},
+    "grpo": {"discount": 0.7},
+    "ppo": {"gamma": 0.7},
+    "a2c": {"gamma": 0.7},
+    "sac": {"gamma": 0.7},
+}
 CONTROLS = ("random", "centre", "raster", "oracle", "greedy_oracle")
 
 
@@ -42,7 +49,8 @@ class Row:
         glimpses: glimpses after the first look.
         budget: glimpses of training of each policy.
         learners: agents that learn on the first perception; on the others it is the first of them alone.
-        learner_options: more options of `train.py compare`.
+        reward: of the environment, for all learners.
+        agent_options: options of each agent, by its name.
         full_image: makes the nets that read the whole image, by name.
         side: side of the image that those read, in px.
         scenes: test scenes.
@@ -61,7 +69,8 @@ class Row:
     side: int
     full_image: dict[str, Callable[[], torch.nn.Module]] = field(default_factory=dict)
     learners: tuple[str, ...] = ("grpo", "ppo", "a2c", "sac")
-    learner_options: tuple[str, ...] = ("--oracle.spread", "0.15")
+    reward: str = "gain"
+    agent_options: dict[str, dict[str, Any]] = field(default_factory=lambda: AGENT_OPTIONS)
     controls: tuple[str, ...] = CONTROLS
     scenes: int = 10_000
     perceptions: int = 2
@@ -138,7 +147,7 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
                     call(
                         f"compare --learners grpo --controls random oracle --seed {seed} --seeds 1 --split validation "
                         f"--scenes 1800 --resume --train_glimpses {row.budget}",
-                        *stage_two(row, before / "perception.safetensors"),
+                        *stage_two(row, before / "perception.safetensors", ("grpo", "random", "oracle")),
                         *["--out", str(before / "policy")],
                     )
                 arguments += ["--start", str(before / "perception.safetensors"), "--policy", str(policy)]
@@ -148,21 +157,23 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
     return perception
 
 
-def stage_two(row: Row, perception: Path) -> list[str]:
-    """Return the options of stage 2 that all learners share."""
-    rules = f"--glimpses {row.glimpses} --reward probability --precision auto".split()
-    return ["--perception", str(perception), *rules, *row.learner_options]
+def stage_two(row: Row, perception: Path, agents: Sequence[str]) -> list[str]:
+    """Return the options of stage 2: those that all agents share, and those of each."""
+    rules = f"--glimpses {row.glimpses} --reward {row.reward} --precision auto".split()
+    own = [word for agent in agents for word in options(f"{agent}.", row.agent_options.get(agent, {}))]
+    return ["--perception", str(perception), *rules, *own]
 
 
 def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
     """Train and test all agents on one perception; return the results."""
     folder = perception.parent.parent / "agents"
     if not (folder / "done.json").is_file():
+        learners = row.learners if seed == 0 else row.learners[:1]
         call(
-            f"compare --learners {' '.join(row.learners if seed == 0 else row.learners[:1])} "
+            f"compare --learners {' '.join(learners)} "
             f"--controls {' '.join(row.controls)} --seeds {row.policies} --scenes {row.scenes} --resume "
             f"--train_glimpses {row.budget} --curve 20",
-            *stage_two(row, perception),
+            *stage_two(row, perception, (*row.controls, *learners)),
             *["--out", str(folder)],
         )
         write_json(folder / "done.json", {})
