@@ -2,12 +2,13 @@
 
 A glimpse reads only the tiles under its patches, each from the level of the file that fits its zoom, through a bounded
 cache. What is cut out of them is a small image like any other, see `foveal_env.images`. The smallest level is kept in
-memory and serves the widest patches.
+memory and serves the widest patches; where it is large, it is read once, band by band, and what is kept is a reduction.
 
 Tiles are read with tifffile: .svs, OME-TIFF, BigTIFF and plain tiled TIFF. On two slides of different compression it
 took 0.4 and 2.2 ms a tile, OpenSlide 1.7 and 7.5 ms and pyvips 1.5 ms and an error for a region of the same size.
 """
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -17,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal_env.images import FINEST, Images
 from foveal_env.threads import Threads
 
 SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # always slides; .tif and .tiff where they are tiled
-OVERVIEW = 2**25  # px of the smallest level, at most: it is kept in memory, of the last few slides
+OVERVIEW = 2**25  # px of the overview, at most: it is kept in memory, for the last few slides
+BAND = 1024  # px of the smallest level that are reduced at a time, in rows
 TILE = 2**22  # px of a tile, at most
 STEP = 8  # largest ratio of the widths of two neighbouring levels
 CACHE = 128 * 2**20  # bytes of decoded tiles that are kept, for all slides of the process
@@ -40,7 +42,8 @@ class Slide:
         FileNotFoundError: there is no such file.
         ImportError: tifffile is not installed.
         ValueError: the file cannot be read, is cut off, is not tiled, is of a kind that is not known, lacks a level, or
-            has none small enough for an overview. A tile that cannot be decoded is found when it is looked at.
+            its smallest is more than 64 times too large for an overview. A tile that cannot be decoded is found when
+            it is looked at.
     """
 
     def __init__(self, path: str | os.PathLike, *, channels: int = 3):
@@ -58,24 +61,40 @@ class Slide:
                     f"{coarser.size[0]} px: each may be at most {STEP} times as wide as the next"
                 )
         smallest = self._levels[-1].size
-        if smallest[0] * smallest[1] > OVERVIEW:
+        self._shrink = 1  # how many texels of the smallest level make one of the overview, along a side
+        while math.prod(-(-length // self._shrink) for length in smallest) > OVERVIEW:
+            self._shrink *= 2
+        if self._shrink > STEP:
             raise ValueError(
-                f"{self.path} has {self.size[1]} x {self.size[0]} px and no level of at most {OVERVIEW:,} px; the "
-                f"smallest has {smallest[1]} x {smallest[0]}. Write it again as a pyramid, for instance with "
+                f"{self.path} has {self.size[1]} x {self.size[0]} px and no level of at most {OVERVIEW * STEP**2:,} "
+                f"px; the smallest has {smallest[1]} x {smallest[0]}. Write it again as a pyramid, for instance with "
                 "`vips tiffsave IN OUT --tile --pyramid --bigtiff`"
             )
+        scale = self._levels[-1].scale
+        self._overview_scale = (scale[0] / self._shrink, scale[1] / self._shrink)
 
     @cached_property
     def overview(self) -> Images:
-        """The smallest level, prepared, as a batch of one."""
-        level = self._levels[-1]
-        pixels = level.window(0, 0, level.size[1], level.size[0], keep=False)
-        return Images.prepare([torch.from_numpy(pixels).permute(2, 0, 1)])
+        """The smallest level, or a reduction of it, prepared, as a batch of one."""
+        level, bands = self._levels[-1], []
+        tall = level.size[0] if self._shrink == 1 else BAND
+        for top in range(0, level.size[0], tall):
+            height = min(tall, level.size[0] - top)
+            band = torch.from_numpy(level.window(0, top, level.size[1], height, keep=False)).permute(2, 0, 1)
+            if self._shrink > 1:
+                mean = nn.functional.avg_pool2d(band.float(), self._shrink, ceil_mode=True, count_include_pad=False)
+                band = mean.round_().to(torch.uint8)
+            bands.append(band)
+        return Images.prepare([torch.cat(bands, dim=1)])
 
     def level(self, box: float) -> int:
-        """Return which level fits boxes that are `box` px wide in the finest one: texels no coarser than a quarter."""
-        fitting = [n for n, level in enumerate(self._levels) if box * level.scale[0] >= FINEST]
-        return fitting[-1] if fitting else 0
+        """Return which level fits boxes that are `box` px wide in the finest one: texels no coarser than a quarter.
+
+        The number after that of the last level stands for the overview.
+        """
+        scales = [*[level.scale[0] for level in self._levels], self._overview_scale[0]]
+        fitting = [number for number, scale in enumerate(scales) if box * scale >= FINEST]
+        return fitting[-1] if fitting else 0 if len(self._levels) > 1 or self._shrink > 1 else 1
 
     def pixels(self) -> Tensor:
         """Return the overview, [C, H, W] uint8."""
@@ -85,10 +104,10 @@ class Slide:
         """Average squares as `Images.box_averages` does; centre [K, 2], side [K] in px; returns [K, C, P, P]."""
         chosen = torch.tensor([self.level(box) for box in (side / patch).tolist()])
         out = torch.empty(len(side), self.channels, patch, patch)
-        widest = chosen == len(self._levels) - 1
+        widest = chosen == len(self._levels)
         images, centres, sides = [], [], []
         if widest.any():
-            scale = torch.tensor(self._levels[-1].scale)
+            scale = torch.tensor(self._overview_scale)
             found = self.overview.box_averages(
                 (centre[widest] * scale.flip(0))[None], (side[widest] * scale[0])[None], patch
             )

@@ -153,7 +153,7 @@ def test_a_slide_looks_like_the_same_picture_in_memory(options, tmp_path):
     smooth = np.asarray(Image.fromarray(photo(30, 40)).resize((400, 304), Image.Resampling.BICUBIC))
     slide = Slide(write_pyramid(tmp_path / "a.ome.tif", smooth, **options))
     assert slide.size == (304, 400)
-    assert [slide.level(box) for box in (1, 7.9, 8, 16, 31, 32, 1000)] == [0, 0, 1, 2, 2, 3, 3]
+    assert [slide.level(box) for box in (1, 7.9, 8, 16, 31, 32, 1000)] == [0, 0, 1, 2, 2, 4, 4]  # 4 is the overview
     picture = torch.from_numpy(smooth.copy()).permute(2, 0, 1)
     mixed = Images.prepare([slide, picture, slide, noise := torch.zeros(3, 7, 9, dtype=torch.uint8)])
     generator = torch.Generator().manual_seed(0)
@@ -229,9 +229,32 @@ def test_damaged_slides_are_named(tmp_path):
         slide.box_averages(torch.full((1, 2), 480.0), torch.full((1,), 8.0), 4)
 
 
+@pytest.mark.parametrize("factors", [(1,), (1, 2)])
+def test_a_large_smallest_level_is_reduced_to_an_overview_band_by_band(factors, tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "OVERVIEW", 4000)
+    monkeypatch.setattr(slides, "BAND", 64)
+    smooth = np.asarray(Image.fromarray(photo(30, 40)).resize((404, 306), Image.Resampling.BICUBIC))
+    slide = Slide(write_pyramid(tmp_path / "a.ome.tif", smooth, factors=factors))
+    asked, window = [], slides._Level.window
+    monkeypatch.setattr(
+        slides._Level, "window", lambda self, *box, **keep: asked.append(box[3]) or window(self, *box, **keep)
+    )
+    assert slide.overview.size.prod() <= 4000
+    assert len(asked) > 1
+    assert max(asked) <= 64
+    picture = torch.from_numpy(smooth.copy()).permute(2, 0, 1)
+    mixed = Images.prepare([slide, picture])
+    generator = torch.Generator().manual_seed(0)
+    layout = Layout(patch=8, zooms=6, zoom_range=(-1, 5))
+    for _ in range(10):
+        gaze = (torch.rand(1, 2, generator=generator) * 2.4 - 1.2).expand(2, 2)
+        patches = extract(mixed, gaze, layout).patches
+        assert (patches[0] - patches[1]).abs().mean() < 0.004
+
+
 def test_a_slide_without_an_overview_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(slides, "OVERVIEW", 1000)
-    with pytest.raises(ValueError, match=r"60 x 40 px and no level of at most 1,000 px.*vips tiffsave"):
+    monkeypatch.setattr(slides, "OVERVIEW", 30)
+    with pytest.raises(ValueError, match=r"60 x 40 px and no level of at most 1,920 px.*vips tiffsave"):
         Slide(KINDS["tiled.tif"](tmp_path / "a.tif") or tmp_path / "a.tif")
 
 
