@@ -77,11 +77,6 @@ class Row:
     policies: int = 5
 
 
-TURNS = (
-    {"steps": 16_000},
-    {"steps": 10_000, "learning_rate": 1e-3, "follow": 0.7, "spread": 0.2},
-)  # of stage 1: the second follows the policy of the first
-
 ROWS: dict[str, Row] = {
     "cluttered60": Row(
         source="mnist",
@@ -89,7 +84,7 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 24, "zooms": 1, "zoom_range": [1.3219, 1.3219], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=tuple({"looks": 6, **turn} for turn in TURNS),
+        rounds=({"steps": 10_000, "looks": 6, "spread": 0.2, "beside": "search"},),
         glimpses=5,
         budget=400_000,
         side=60,
@@ -102,7 +97,7 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 16, "zooms": 2, "zoom_range": [0.474, 2.0589], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=tuple({"looks": 5, **turn} for turn in TURNS),
+        rounds=({"steps": 10_000, "looks": 5, "spread": 0.2, "beside": "search"},),
         glimpses=4,
         budget=400_000,
         side=100,

@@ -13,6 +13,7 @@ from foveal_env.perception import Perception, arithmetic
 from foveal_env.retina import extract
 from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import Scenes, Source
+from foveal_env.tasks import TASKS
 
 
 def random_gaze(scenes: Scenes, box: Tensor, generator: torch.Generator, *, near: float, spread: float) -> Tensor:
@@ -57,6 +58,9 @@ class Pretraining:
         through_time: back-propagate through the looks of a scene.
         precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
         seed: of scenes and gazes.
+        beside: name of a task whose loss is added, with a head of its own that is thrown away; "search" keeps in the
+            state where the target is, which a policy needs and a classifier forgets.
+        beside_weight: weight of that loss.
         follow: share of the scenes that are looked at as `traces` says, not at random.
         traces: maps B scenes and a generator to the gazes [B, looks, 2] of a policy: the stages alternate.
     """
@@ -79,6 +83,8 @@ class Pretraining:
         through_time: bool = False,
         precision: str = "auto",
         seed: int = 0,
+        beside: str | None = None,
+        beside_weight: float = 0.3,
         follow: float = 0.5,
         traces: Callable[[Scenes, torch.Generator], Tensor] | None = None,
     ):
@@ -101,8 +107,18 @@ class Pretraining:
         self.near, self.last_near, self.spread, self.through_time = near, last_near, spread, through_time
         self.follow, self.traces, self.zoom_reach = follow, traces, zoom_reach
         self.precision, self.seed = arithmetic(precision, next(perception.parameters()).device), seed
-        matrices = [p for p in perception.parameters() if p.ndim > 1]
-        others = [p for p in perception.parameters() if p.ndim <= 1]
+        self.beside, self.beside_weight = None, beside_weight
+        if beside is not None:
+            kind = TASKS.resolve(beside)
+            if kind.needs_target and not source.knows_target:
+                raise ValueError(f"the task {beside!r} beside it needs a source that knows where the target is")
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                self.beside = kind(perception.encoder.state_shape, **kind.describe(source), **kind.measure(source))
+            self.beside.to(next(perception.parameters()).device)
+        self.parameters = [*perception.parameters(), *(self.beside.parameters() if self.beside else ())]
+        matrices = [p for p in self.parameters if p.ndim > 1]
+        others = [p for p in self.parameters if p.ndim <= 1]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
         self.done, self.seconds, self.cpu_seconds = 0, 0.0, 0.0  # the last of all threads
@@ -122,7 +138,7 @@ class Pretraining:
         state = self.perception.initial(scenes)
         followed = self._followed(scenes, generator)
         near = self.near + (self.last_near - self.near) * self.done / self.steps
-        losses, corrects = [], []
+        losses, corrects, asides = [], [], []
         for look in range(self.looks):
             box = self.source.nearby(scenes, generator)
             gaze = random_gaze(scenes, box, generator, near=near, spread=self.spread)
@@ -135,11 +151,14 @@ class Pretraining:
             state = self.perception.step(state if self.through_time else state.detach(), glimpse)
             judgement = self.perception.judge(state, scenes)
             losses.append(judgement.loss.mean())
+            if self.beside:
+                asides.append(self.beside.judge(self.beside(state), scenes).loss.mean())
             corrects.append(judgement.correct.float().mean())
         loss = torch.stack(losses)
         self.optimizer.zero_grad()
-        loss.mean().backward()
-        torch.nn.utils.clip_grad_norm_(self.perception.parameters(), 1.0)
+        total = loss.mean() + self.beside_weight * torch.stack(asides).mean() if asides else loss.mean()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.done += 1
         self.seconds += time.monotonic() - started
@@ -169,6 +188,7 @@ class Pretraining:
         """Save weights, optimizer and progress."""
         tensors = {
             **checkpoint.prefixed("perception", self.perception.state_dict()),
+            **checkpoint.prefixed("beside", self.beside.state_dict() if self.beside else {}),
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
         }
         spent = {"done": self.done, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
@@ -179,5 +199,7 @@ class Pretraining:
         tensors, header = checkpoint.load(path, "pretraining")
         self.perception.check_kind(header["spec"], path)
         self.perception.load_state_dict(checkpoint.below("perception", tensors))
+        if self.beside:
+            checkpoint.restore(self.beside, checkpoint.below("beside", tensors), path)
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         self.done, self.seconds, self.cpu_seconds = (header.get(key, 0.0) for key in ("done", "seconds", "cpu_seconds"))

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from foveal_env import checkpoint
 from foveal_env.perception import Perception, load_frozen, shipped
 from foveal_env.pretraining import Pretraining, random_gaze
+from foveal_env.retina import extract
 from foveal_env.world import make_source
 
 TINY = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
@@ -143,6 +144,35 @@ def test_a_share_of_the_scenes_is_looked_at_as_a_policy_does():
         pretraining(follow=2)
 
 
+def test_a_task_beside_teaches_the_encoder_and_leaves_no_trace(tmp_path):
+    plain, job = pretraining(), pretraining(beside="search")
+    for one in (plain, job):
+        one.update()
+    assert not torch.equal(weights(plain), weights(job))  # its gradient reaches the encoder
+    state = torch.randn(50, *job.perception.encoder.state_shape)
+    head, shown = pretraining(beside="search", steps=60, beside_weight=30.0), job.source.scenes(torch.arange(50))
+    before = weights(head)
+    for _ in range(60):
+        head.update()
+    near = [one.beside.judge(one.beside(state), shown).loss.mean().item() for one in (job, head)]
+    assert near[1] < near[0]
+    assert not torch.equal(weights(head), before)
+    names = {name for name, _ in job.perception.named_parameters()}
+    assert not any("beside" in name for name in names)
+
+    whole, first = (pretraining(beside="search") for _ in range(2))
+    for _ in range(6):
+        whole.update()
+    for _ in range(3):
+        first.update()
+    first.save(tmp_path / "t.safetensors")
+    second = pretraining(beside="search")
+    second.load(tmp_path / "t.safetensors")
+    for _ in range(3):
+        second.update()
+    assert torch.equal(weights(whole), weights(second))
+
+
 def test_the_share_near_the_target_can_change_over_the_training(monkeypatch):
     seen = []
 
@@ -172,7 +202,6 @@ def test_bfloat16_is_close_to_float32(small_perception):
     assert full is not half
     source = make_source("digits", "train", canvas=40)
     scenes = source.scenes(torch.arange(8))
-    from foveal_env.retina import extract
 
     glimpse = extract(scenes.images, torch.zeros(8, 2), full.encoder.layout)
     a, b = (perception.step(perception.initial(scenes), glimpse) for perception in (full, half))
