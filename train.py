@@ -28,7 +28,7 @@ from encoders import ENCODERS
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
 from foveal_env.memory import keep_freed_memory
-from foveal_env.perception import Perception, check_device, load_frozen
+from foveal_env.perception import Perception, check_device, find, load_frozen
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
@@ -101,7 +101,7 @@ def evaluate_command(
         world: options of the world.
         agents: options of each agent.
         command: what was typed, for the record.
-        policies: paths of saved policies.
+        policies: saved policies, paths or names of shipped ones.
         controls: scripted agents (default: random centre raster oracle).
         scenes: number of scenes.
         split: train, validation or test.
@@ -267,7 +267,7 @@ def follow_policy(
     """
     if looks < 2:
         raise ValueError(f"to follow a policy needs at least 2 looks, got {looks}")
-    _, header = checkpoint.load(path, "policy")
+    _, header = checkpoint.load(find(path, package="agents.pretrained", kind="policy"), "policy")
     chosen = {name: header[name] for name in (*RULES_BEFORE, "clock") if name in header}
     seen = load_frozen(perception, device=device, precision=precision)
     world = World(source, seen, glimpses=looks - 1, **chosen)
@@ -301,12 +301,12 @@ def show_command(
         images: picture files of any size and kind; of tiled ones (.svs, OME-TIFF, BigTIFF) only what is looked at is
             read.
         agent: a scripted agent in place of a saved policy.
-        policy: path of a saved policy.
+        policy: a saved policy, its path or the name of a shipped one.
         max_pixels: refuse pictures with more px than that, before they are decoded; tiled ones have no limit.
         seed: of an agent that draws its gaze.
         out: output folder.
     """
-    if agent is None and not Path(policy).is_file():
+    if agent is None and policy.endswith(".safetensors") and not Path(policy).is_file():
         raise FileNotFoundError(f"no policy at {policy}: run `python train.py` first, or choose --agent spiral")
     folder, seen = Path(out), load_frozen(world["perception"], device=world["device"], precision=world["precision"])
     if "classes" not in seen.spec["task_config"]:

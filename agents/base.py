@@ -11,6 +11,7 @@ from torch import Tensor
 from agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.batch import Batch, Named
+from foveal_env.perception import find
 from foveal_env.world import Episode, World
 
 RULES_BEFORE = {"stop": False, "zoom": False, "zoom_reach": 1.0}  # of policies saved before these were
@@ -78,13 +79,14 @@ def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Age
     return agent
 
 
-def load_agent(path: str | os.PathLike, world: World) -> Agent:
-    """Make the agent that saved its policy at `path`, with what it had learned.
+def load_agent(name: str | os.PathLike, world: World) -> Agent:
+    """Make the agent that saved a policy, with what it had learned; a shipped policy by name, any other by its path.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or was trained on another perception or with other rules.
+        ValueError: no policy has this name, or it is damaged, or was trained on another perception or with other rules.
     """
+    path = find(name, package="agents.pretrained", kind="policy")
     _, header = checkpoint.load(path, "policy")
     here = {"perception": world.perception.fingerprint, **rules(world)}
     there = {name: header.get(name, RULES_BEFORE.get(name)) for name in here}

@@ -8,8 +8,9 @@ files in results/.
 import argparse
 import json
 import shlex
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,9 @@ def between_rounds(perception: Path) -> float:
     return sum(header.get("cpu_seconds", header["seconds"]) for header in headers)
 
 
-def make(name: str) -> None:
+def make(name: str, row: Row, command: str) -> None:
     """Make a row, or what is missing of it, and write its results."""
-    row, rows = ROWS[name], []
+    rows: list[dict[str, Any]] = []
     contents: dict[str, Any] = {}
     for seed in range(row.perceptions):
         path = pretrain(name, row, seed)
@@ -245,7 +246,7 @@ def make(name: str) -> None:
         rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, about["stage1_cpu_seconds"] / 60)]
     contents = {
         **contents,
-        "command": f"python -m benchmarks.glimpses --row {name}",
+        "command": command,
         "perception": f"{row.perceptions} seeds",
         "sensor_pixels": contents["sensor_pixels_per_glimpse"] * (row.glimpses + 1),
         "to_beat": row.to_beat,
@@ -260,13 +261,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", choices=list(ROWS), help="the row to make")
     parser.add_argument("--stage1", type=int, metavar="SEED", help="only stage 1 of the row, with this seed")
+    parser.add_argument("--perceptions", type=int, help="seeds of stage 1, by default as many as the row has")
+    parser.add_argument("--learners", nargs="+", help="agents that learn, by default those of the row")
     parser.add_argument("--report", action="store_true", help="make the tables and plots of all rows in results/")
     chosen = parser.parse_args()
+    if chosen.row:
+        row, command = ROWS[chosen.row], shlex.join(["python", "-m", "benchmarks.glimpses", *sys.argv[1:]])
+        changes = {"perceptions": chosen.perceptions, "learners": chosen.learners and tuple(chosen.learners)}
+        row = replace(row, **{name: value for name, value in changes.items() if value})
     if chosen.row and chosen.stage1 is not None:
-        pretrain(chosen.row, ROWS[chosen.row], chosen.stage1)
+        pretrain(chosen.row, row, chosen.stage1)
         return
     if chosen.row:
-        make(chosen.row)
+        make(chosen.row, row, command)
     if chosen.row or chosen.report:
         from benchmarks.report import report
 

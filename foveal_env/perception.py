@@ -160,21 +160,21 @@ def _completed(spec: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({**defaults, **spec["encoder_config"]}))
 
 
-def shipped() -> dict[str, Path]:
-    """Return the perceptions that come with the package, by name."""
-    folder = Path(str(files("encoders.pretrained")))
+def shipped(package: str = "encoders.pretrained") -> dict[str, Path]:
+    """Return the perceptions that come with the package, or what else another package of it ships, by name."""
+    folder = Path(str(files(package)))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def find(name: str | os.PathLike) -> Path:
-    """Return the file of a perception given by name or path."""
-    known = shipped()
+def find(name: str | os.PathLike, *, package: str = "encoders.pretrained", kind: str = "perception") -> Path:
+    """Return the file of a perception, or of another kind of checkpoint, given by name or path."""
+    known = shipped(package)
     if str(name) in known:
         return known[str(name)]
     path = Path(name)
     if path.suffix != ".safetensors" and not path.is_file():
         raise ValueError(
-            f"unknown perception {str(name)!r}; known: {', '.join(known)} (or the path of a .safetensors file)"
+            f"unknown {kind} {str(name)!r}; known: {', '.join(known)} (or the path of a .safetensors file)"
         )
     return path
 

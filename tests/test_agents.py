@@ -9,7 +9,7 @@ from agents import AGENTS
 from agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
 from agents.grpo import MixturePolicy, discounted_returns, entropy_bound, group_advantages, log_density, sample
 from agents.sb3 import Sb3VecEnv
-from foveal_env.perception import Perception
+from foveal_env.perception import Perception, shipped
 from foveal_env.world import World, make_world
 
 SCRIPTED = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
@@ -311,3 +311,11 @@ def test_gazes_that_were_not_taken_do_not_count():
     assert found["gaze_spread"] == pytest.approx(0.577, abs=0.03)
     assert collapse(gazes) is None
     assert collapse(torch.full((5, 4, 2), torch.nan)) == "collapsed: it never takes a glimpse"
+
+
+def test_policies_go_by_name_too(small_world):
+    with pytest.raises(ValueError, match="unknown policy 'nope'; known: "):
+        load_agent("nope", small_world)
+    for name in shipped("agents.pretrained"):
+        world = make_world(perception=name, source="digits", source_options={"canvas": 60, "clutter": 4})
+        assert load_agent(name, world).learns
