@@ -163,8 +163,8 @@ def stage_two(row: Row, perception: Path, agents: Sequence[str]) -> list[str]:
 def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
     """Train and test all agents on one perception; return the results."""
     folder = perception.parent.parent / "agents"
-    if not (folder / "done.json").is_file():
-        learners = row.learners if seed == 0 else row.learners[:1]
+    learners, done = row.learners if seed == 0 else row.learners[:1], folder / "done.json"
+    if not done.is_file() or json.loads(done.read_text()) != list(learners):
         call(
             f"compare --learners {' '.join(learners)} "
             f"--controls {' '.join(row.controls)} --seeds {row.policies} --scenes {row.scenes} --resume "
@@ -172,7 +172,7 @@ def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
             *stage_two(row, perception, (*row.controls, *learners)),
             *["--out", str(folder)],
         )
-        write_json(folder / "done.json", {})
+        write_json(done, list(learners))
     return json.loads((folder / "results.json").read_text())
 
 
