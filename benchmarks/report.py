@@ -53,7 +53,7 @@ def detail(name: str, contents: dict[str, Any]) -> str:
     for agent, entries in groups.items():
         found = errors(entries)
         whole = "parameters" in entries[0] and "steps" in entries[0]
-        closed = gap(groups, agent)
+        closed = gap(groups, agent) if entries[0]["train_glimpses"] else None
         cells = ["" if whole else f"{value:.1f}" for value in found.mean(axis=0)[:-1]]
         seconds = np.mean([entry["train_seconds"] for entry in entries])
         tail = [
@@ -75,7 +75,7 @@ def detail(name: str, contents: dict[str, Any]) -> str:
     minutes = np.mean([entry["stage1_cpu_seconds"] for entry in contents["rows"] if "stage1_cpu_seconds" in entry]) / 60
     words = (
         f"Error in % on {contents['scenes']:,} {contents['split']} scenes, mean ± standard deviation over runs "
-        f"({len(seeds)} perceptions). To beat: {contents['to_beat']}. "
+        f"(seeds of stage 1: {len(seeds)}). To beat: {contents['to_beat']}. "
         f"{contents['sensor_pixels_per_glimpse']:,} sensor pixels a look, {contents['sensor_pixels']:,} in all, the "
         f"first look included. The perception has {first['parameters']:,} parameters, a look costs "
         f"{first['flops_per_glimpse'] / 1e6:.1f} MFLOP; stage 1 took {minutes:.0f} CPU minutes. GRPO by perception: "
@@ -105,13 +105,13 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
         if not curves:
             continue
         points = min(len(curve) for curve in curves)
-        for place, key in ((1, "glimpses"), (2, "seconds")):
+        for place, key, scale in ((1, "glimpses", 1000), (2, "seconds", 1)):
             x = np.mean([[point[key] for point in curve[:points]] for curve in curves], axis=0)
             y = 100 * (1 - np.array([[point["accuracy"] for point in curve[:points]] for curve in curves]))
-            axes[place].plot(x, y.mean(axis=0), color=drawn.get_color(), label=agent)
+            axes[place].plot(x / scale, y.mean(axis=0), color=drawn.get_color(), label=agent)
             low, high = y.mean(axis=0) - y.std(axis=0), y.mean(axis=0) + y.std(axis=0)
-            axes[place].fill_between(x, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
-    titles = ("glimpses after the first look", "glimpses of training", "seconds of training")
+            axes[place].fill_between(x / scale, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
+    titles = ("glimpses after the first look", "thousand glimpses of training", "seconds of training")
     for place, title in enumerate(titles):
         axes[place].set_xlabel(title)
         axes[place].set_ylabel(f"error on {'test' if place == 0 else 'validation'} scenes (%)")
