@@ -81,7 +81,7 @@ def detail(name: str, contents: dict[str, Any]) -> str:
         f"{first['flops_per_glimpse'] / 1e6:.1f} MFLOP; stage 1 took {minutes:.0f} CPU minutes. GRPO by perception: "
         f"{single}. Agents learned from {learned[0]['train_glimpses']:,} glimpses each. "
         "`oracle` knows where the target is, `greedy_oracle` the label as well; nets without a column for each look "
-        "read the whole image at once, trained for the CPU time of stage 1. "
+        "read the whole image at once, trained for the CPU seconds in their last column. "
         f"`{contents['command']}` makes it again."
     )
     return "\n\n".join([f"## `{name}`", "\n".join(lines), words, f"![{name}]({name}.png)"])

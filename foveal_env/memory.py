@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
     """Ask glibc not to return freed memory to the system; return whether it could be asked.
 
     By default glibc maps every tensor of more than some hundred kB anew and unmaps it when it is freed, and the system
-    fills each with zeros, page by page. Without that an update of GRPO on two CPU cores took 140 ms in place of 190 to
-    215 ms (`benchmarks/README.md`). The price: up to 1 GB of freed memory stays with the process. It concerns the whole
+    fills each with zeros, page by page. Without that an update of GRPO on two CPU cores took 156 ms in place of
+    196 ms (`benchmarks/README.md`). The price: up to 1 GB of freed memory stays with the process. It concerns the whole
     process, so that it is for programs to call, not for a library at import. On other systems nothing happens.
     """
     if not sys.platform.startswith("linux"):
