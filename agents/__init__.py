@@ -9,6 +9,7 @@ AGENTS = Registry(
         "centre": "agents.scripted:Centre",
         "raster": "agents.scripted:Raster",
         "spiral": "agents.scripted:Spiral",
+        "saliency": "agents.scripted:Saliency",
         "oracle": "agents.scripted:Oracle",
         "greedy_oracle": "agents.scripted:GreedyOracle",
         "grpo": "agents.grpo:Grpo",

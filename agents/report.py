@@ -21,7 +21,7 @@ from foveal_env.sources.base import Scenes
 from foveal_env.world import World
 
 PACKAGES = ("foveal-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
-CONTROLS = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")  # drawn dashed
+CONTROLS = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")  # drawn dashed
 
 
 def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:

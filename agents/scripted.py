@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from agents.base import Agent
 from foveal_env.world import Episode, World
@@ -64,6 +65,56 @@ class Spiral(Fixed):
         angle = number * math.pi * (3 - math.sqrt(5))
         radius = ((number + 0.5) / glimpses).sqrt()
         return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
+
+
+class Saliency(Agent):
+    """The most salient spot not looked at yet, by the spectral residual of the whole image (Hou and Zhang, CVPR 2007).
+
+    It sees the image itself, not the state: a control that asks what looking at what stands out is worth, whatever the
+    question. The map has 64 x 64 px, its spectrum is averaged over 3 x 3, and the smoothing has a deviation of 2.5 px,
+    as in the authors' program.
+
+    Args:
+        world: what it is made for.
+        seed: not used.
+        around: places that close to an earlier gaze count as looked at, in half sides of the image.
+    """
+
+    side, deviation = 64, 2.5
+
+    def __init__(self, world: World, *, seed: int = 0, around: float = 0.15):
+        super().__init__(world, seed=seed)
+        self.around = around
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        size = episode.scenes.images.size.flip(1).to(world.device).float()  # (width, height)
+        longest = size.amax(dim=1, keepdim=True)
+        picture = episode.scenes.images.box_averages(size[:, None] / 2, longest, self.side)[:, 0].float().mean(dim=1)
+        line = (torch.arange(self.side, device=world.device) * 2 + 1) / self.side - 1
+        x, y = torch.meshgrid(line, line, indexing="xy")
+        places = torch.stack([x, y], dim=-1).flatten(0, 1) * (longest / size)[:, None]  # [B, places, 2]
+        inside = (places.abs() <= 1).all(dim=-1)
+        flat = picture.flatten(1)
+        mean = (flat * inside).sum(dim=1, keepdim=True) / inside.sum(dim=1, keepdim=True)
+        salient = self.residual(torch.where(inside, flat, mean).view_as(picture)).flatten(1)
+        seen = ~inside
+        for gaze in episode.gazes[..., :2].unbind(dim=1):
+            seen |= (places - gaze[:, None]).square().sum(dim=-1) < self.around**2
+        chosen = salient.masked_fill(seen, -1).argmax(dim=1)
+        return places[torch.arange(len(places), device=world.device), chosen]
+
+    def residual(self, picture: Tensor) -> Tensor:
+        """Return the saliency of pictures [B, S, S]: what is left of the log spectrum when its local mean is taken."""
+        spectrum = torch.fft.fft2(picture)
+        log = spectrum.abs().clamp(min=1e-12).log()
+        local = functional.avg_pool2d(functional.pad(log[:, None], (1, 1, 1, 1), mode="circular"), 3, stride=1)[:, 0]
+        salient = torch.fft.ifft2(torch.polar((log - local).exp(), spectrum.angle())).abs().square()
+        offset = torch.arange(-5, 6, device=picture.device)
+        kernel = (-(offset**2) / (2 * self.deviation**2)).exp()
+        kernel = kernel / kernel.sum()
+        smooth = functional.conv2d(salient[:, None], kernel.view(1, 1, 1, -1), padding=(0, 5))
+        return functional.conv2d(smooth, kernel.view(1, 1, -1, 1), padding=(5, 0))[:, 0]
 
 
 class Oracle(Agent):

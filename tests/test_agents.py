@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ from agents import AGENTS
 from agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
 from agents.grpo import MixturePolicy, discounted_returns, entropy_bound, group_advantages, log_density, sample
 from agents.sb3 import Sb3VecEnv
+from foveal_env.images import Images
 from foveal_env.perception import Perception, shipped
 from foveal_env.world import World, make_world
 
-SCRIPTED = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
+SCRIPTED = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")
 QUICK = {
     "grpo": {"scenes": 8, "group": 4, "minibatch": 64, "width": 32, "averaging": 0.5},
     "ppo": {"num_envs": 16, "episodes": 2, "batch_size": 32},
@@ -161,6 +164,22 @@ def test_the_spiral_begins_in_the_middle_and_grows(small_world):
     assert radius[0] < 0.3
     assert (radius.diff() > 0).all()
     assert radius[-1] < 1
+
+
+def test_saliency_looks_at_what_stands_out_and_nowhere_twice(small_world):
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randint(90, 110, (2, 1, 120, 240), generator=generator, dtype=torch.uint8)
+    picture[:, :, 20:32, 200:212] = 255  # two spots, on images twice as wide as high
+    picture[:, :, 80:92, 40:52] = 0
+    spots = torch.tensor([[206 / 240, 26 / 120], [46 / 240, 86 / 120]]) * 2 - 1
+    scenes = replace(small_world.scenes(torch.arange(2)), images=Images.prepare(picture))
+    agent, episode = make_agent("saliency", small_world, around=0.3), small_world.start(scenes)
+    steps = list(rollout(small_world, agent, episode, generator=generator, greedy=True))
+    gazes = torch.stack([step.action for step in steps], dim=1)  # [2, T, 2]
+    nearest = torch.cdist(spots[None], gazes[:, :2]).amin(dim=2)
+    assert nearest.max() < 0.15
+    assert torch.cdist(gazes, gazes)[:, 0, 1:].min() >= 0.3
+    assert gazes.abs().max() <= 1
 
 
 def test_oracles_know_what_they_may(small_world):
