@@ -35,7 +35,11 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
         **({"glimpses": round(evaluation.glimpses.double().mean().item(), 3)} if early else {}),
-        **{name: round(column.double().mean().item(), 4) for name, column in evaluation.info.columns.items()},
+        **{
+            name: round(column.double().nanmean().item(), 4)
+            for name, column in evaluation.info.columns.items()
+            if not column.isnan().all()
+        },
     }
 
 
@@ -151,21 +155,20 @@ def scan_paths(
     lines = -(-len(rows) // columns)
     tallest = (scenes.images.size[:, 0] / scenes.images.size[:, 1]).max().clamp(0.1, 1.5).item()
     figure = matplotlib.figure.Figure((width * columns, (width * tallest + 0.3) * lines), layout="constrained")
-    names = world.source.classes
     for place, number in enumerate(rows):
         axes = figure.add_subplot(lines, columns, place + 1)
         picture, gazes = scenes.images.pixels(place).cpu().numpy(), evaluation.gazes[number].numpy()
-        boxes = world.perception.task.boxes(evaluation.prediction[number]).numpy()
+        answer = evaluation.prediction[number], scenes.prompt[place].cpu()
+        boxes = world.perception.task.boxes(*answer).numpy()
         side = 480 if width < 5 else 960
         axes.imshow(draw(picture, gazes, world.layout, side=side, zoom_reach=world.zoom_reach, boxes=boxes))
         axes.axis("off")
-        truth, answer = _truth(world, scenes, place), "wrong"
-        if evaluation.prediction.ndim == 1:
-            answer = f"answers {names[int(evaluation.prediction[number])]}"
+        truth, words = _truth(world, scenes, place), world.perception.task.words(*answer)
+        said = f"answers {words}" if words else "wrong"
         first = _first_right(evaluation.correct[number])
-        title = f"{truth}: " + (f"right from look {first}" if first is not None else answer)
+        title = f"{truth}: " + (f"right from look {first}" if first is not None else said)
         wrong = truth_known and first is None
-        axes.set_title(title if truth_known else answer, fontsize=9, color="firebrick" if wrong else "black")
+        axes.set_title(title if truth_known else said, fontsize=9, color="firebrick" if wrong else "black")
     return figure
 
 

@@ -118,7 +118,8 @@ class FovealVectorEnv(VectorEnv):
         if self._episode is None:
             raise ResetNeeded("call reset before render")
         images, gazes = self._episode.scenes.images, self._episode.gazes.cpu().numpy()
-        boxes = [self.world.perception.task.boxes(row).numpy() for row in self._episode.judgement.prediction.cpu()]
+        answers = zip(self._episode.judgement.prediction.cpu(), self._episode.scenes.prompt.cpu(), strict=True)
+        boxes = [self.world.perception.task.boxes(*answer).numpy() for answer in answers]
         return tuple(
             draw(
                 images.pixels(row).cpu().numpy(),
@@ -205,9 +206,10 @@ class FovealVectorEnv(VectorEnv):
             **self.world.perception.task.info(self._episode),
         }
         infos: dict[str, Any] = {}
+        whole = chosen.all()
         for key, column in columns.items():
             values = column.cpu().numpy()
-            infos[key] = values * chosen.reshape(-1, *[1] * (values.ndim - 1))
+            infos[key] = values.copy() if whole else values * chosen.reshape(-1, *[1] * (values.ndim - 1))
             infos[f"_{key}"] = chosen.copy()
         if ended.any():
             infos["is_success"] = judgement.correct.cpu().numpy() & ended
@@ -216,9 +218,9 @@ class FovealVectorEnv(VectorEnv):
 
     def _final(self, ended: np.ndarray) -> dict[str, Any]:
         observations = np.full(self.num_envs, None, dtype=object)
-        last = self.world.observe(self._episode)[torch.from_numpy(ended).to(self.world.device)].cpu().numpy()
-        for row, observation in zip(np.flatnonzero(ended), last, strict=True):
-            observations[row] = observation
+        last = self._observations()
+        for row in np.flatnonzero(ended).tolist():
+            observations[row] = last[row]
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),

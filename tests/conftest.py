@@ -41,7 +41,10 @@ class ToyPerception(torch.nn.Module):
         self.fingerprint, self.precision = "toy", torch.float32
         self.spec = {"task": "toy", "source": "digits"}
         self.task = SimpleNamespace(
-            ends_on_success=False, info=lambda episode: {}, boxes=lambda answer: torch.empty(0, 4)
+            ends_on_success=False,
+            info=lambda episode: {},
+            boxes=lambda *answer: torch.empty(0, 4),
+            words=lambda *answer: "",
         )
 
     def check_fits(self, source):

@@ -271,6 +271,22 @@ def test_several_questions_are_judged_by_their_own_heads():
         own = head.judge(head(state[rows]), scenes.rows(rows))
         assert torch.equal(judged.loss[rows], own.loss)
         assert torch.equal(judged.correct[rows], own.correct)
+    where = int((asked == 1).nonzero()[0])
+    assert torch.equal(task.boxes(judged.prediction[where], scenes.prompt[where])[0], judged.prediction[where])
+    large = int((asked == 0).nonzero()[0])
+    assert not len(task.boxes(judged.prediction[large], scenes.prompt[large]))
+    assert task.words(judged.prediction[large], scenes.prompt[large]) == str(int(judged.prediction[large, 0]))
+
+
+def test_what_a_question_tells_is_of_the_scenes_that_ask_it():
+    perception = Perception.build(make_source("questions", canvas=180), task="several", patch=8, zooms=2, width=24)
+    world = World(make_source("questions", "test", canvas=180), perception.frozen(), glimpses=2)
+    scenes = world.scenes(torch.arange(20))
+    info = perception.task.info(world.start(scenes))
+    asked = perception.task.asked(scenes.prompt)
+    assert set(info) == {"distance", "iou"}
+    assert torch.equal(~info["distance"].isnan(), asked == 1)
+    assert len(make_source("search", canvas=[60, 100]).scenes(torch.arange(0))) == 0
 
 
 def test_a_reconstruction_of_the_mean_explains_nothing_and_the_picture_everything():

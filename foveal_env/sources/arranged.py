@@ -94,7 +94,7 @@ class Arranged(Source):
         parts, order = [], []
         size = self.draw(index, 0) % len(self.canvases)
         wanted = torch.as_tensor(wanted).expand(len(index))
-        if len(self.canvases) == 1:
+        if len(self.canvases) == 1 or not len(index):
             return self.compose(index, wanted, self.canvases[0])
         for number in size.unique().tolist():
             rows = (size == number).nonzero().flatten()

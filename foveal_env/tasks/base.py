@@ -58,9 +58,13 @@ class Task(nn.Module):
         """Return what else is measured once, on training scenes: more keyword arguments of the constructor."""
         return {}
 
-    def boxes(self, prediction: Tensor) -> Tensor:
-        """Return the boxes [M, 4] that a drawing marks for the prediction of one scene; by default none."""
+    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
+        """Return the boxes [M, 4] that a drawing marks, by prediction and prompt [Q] of one scene; by default none."""
         return torch.empty(0, 4)
+
+    def words(self, prediction: Tensor, prompt: Tensor) -> str:
+        """Return the answer to one scene in a word or two, for a title; "" where it is drawn or cannot be said."""
+        return ""
 
     def info(self, episode: "Episode") -> dict[str, Tensor]:
         """Return what else a step's info tells of B episodes, [B] each, by name."""

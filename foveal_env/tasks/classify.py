@@ -14,6 +14,7 @@ class Classify(Task):
 
     def __init__(self, state_shape: tuple[int, int], *, classes: Sequence[str]):
         super().__init__()
+        self.classes = tuple(classes)
         self.linear = nn.Linear(state_shape[1], len(classes))
 
     def forward(self, state: Tensor) -> Tensor:
@@ -25,6 +26,10 @@ class Classify(Task):
         loss = nn.functional.cross_entropy(answer.float(), scenes.label, reduction="none")
         prediction = answer.argmax(dim=-1)
         return Judgement(loss, (-loss).exp(), prediction == scenes.label, prediction)
+
+    def words(self, prediction: Tensor, prompt: Tensor) -> str:
+        """Return the name of the class."""
+        return self.classes[int(prediction)]
 
     @staticmethod
     def describe(source: Source) -> dict[str, Any]:

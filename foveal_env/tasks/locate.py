@@ -48,7 +48,7 @@ class Locate(Task):
         """Return nothing: a box is a box."""
         return {}
 
-    def boxes(self, prediction: Tensor) -> Tensor:
+    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return the box itself."""
         return prediction[None]
 

@@ -51,7 +51,7 @@ class Search(Task):
         """Return nothing: a point is a point."""
         return {}
 
-    def boxes(self, prediction: Tensor) -> Tensor:
+    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return a small box around the point."""
         return torch.cat([prediction, torch.full_like(prediction, 0.06)])[None]
 

@@ -1,12 +1,16 @@
 """Several questions to one encoder: the prompt says which, and each has its own head."""
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from foveal_env.sources.base import Scenes, Source
 from foveal_env.tasks.base import Judgement, Task
+
+if TYPE_CHECKING:
+    from foveal_env.world import Episode
 
 
 class Several(Task):
@@ -36,7 +40,7 @@ class Several(Task):
 
     def judge(self, answer: list[Tensor], scenes: Scenes) -> Judgement:
         """Judge the answer to the question that each scene asks."""
-        asked = scenes.prompt[:, : len(self.heads)].argmax(dim=1)
+        asked = self.asked(scenes.prompt)
         parts, order = [], []
         for number, (head, own) in enumerate(zip(self.heads.values(), answer, strict=True)):
             rows = (asked == number).nonzero().flatten()
@@ -47,6 +51,30 @@ class Several(Task):
                 parts.append(Judgement(judged.loss, judged.probability, judged.correct, padded))
                 order.append(rows)
         return Judgement.cat(parts).rows(torch.cat(order).argsort())
+
+    def asked(self, prompt: Tensor) -> Tensor:
+        """Return the number of the question that prompts [..., Q] ask."""
+        return prompt[..., : len(self.heads)].argmax(dim=-1)
+
+    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
+        """Return those of the question's own head."""
+        head = list(self.heads.values())[int(self.asked(prompt))]
+        return head.boxes(prediction[: head.answer_size], prompt)
+
+    def info(self, episode: "Episode") -> dict[str, Tensor]:
+        """Return what the heads tell, each of the scenes that ask its question; NaN of the others."""
+        asked, judgement, told = self.asked(episode.scenes.prompt), episode.judgement, {}
+        for number, head in enumerate(self.heads.values()):
+            own = replace(judgement, prediction=judgement.prediction[:, : head.answer_size])
+            for name, column in head.info(replace(episode, judgement=own)).items():
+                before = told.get(name, torch.full_like(column, torch.nan))
+                told[name] = torch.where(asked == number, column, before)
+        return told
+
+    def words(self, prediction: Tensor, prompt: Tensor) -> str:
+        """Return those of the question's own head."""
+        head = list(self.heads.values())[int(self.asked(prompt))]
+        return head.words(prediction[: head.answer_size], prompt)
 
     @staticmethod
     def describe(source: Source) -> dict[str, Any]:
