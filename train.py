@@ -191,6 +191,7 @@ def pretrain_command(
     encoder: str = "multizoom",
     task: str = "classify",
     start: str | None = None,
+    features: str | None = None,
     policy: str | None = None,
     resume: bool = False,
     device: str = "cpu",
@@ -208,6 +209,9 @@ def pretrain_command(
         encoder: name of the encoder, or module:Class.
         task: name of the task, or module:Class.
         start: begin with the weights of this perception, made with the same options; a shipped one by name, or a path.
+        features: begin with those weights of this perception's encoder that fit, whatever its task and prompt are; the
+            encoder's options are the same. What is rarely looked at is recognised sooner where something was
+            recognised before.
         policy: path of a policy trained on `start`: a share `--follow` of the scenes is looked at as it does (the
             stages alternate). It sees the states of `start`, whatever has been learned since.
         resume: go on from the checkpoint in the output folder.
@@ -218,12 +222,18 @@ def pretrain_command(
     check_device(device)
     folder = Path(out)
     scenes, validation = (make_source(source_name, split, **source) for split in ("train", "validation"))
-    perception = Perception.build(scenes, encoder=encoder, task=task, seed=seed, **encoder_options).to(device)
+    if start is not None and features is not None:
+        raise ValueError("--start and --features exclude each other")
+    begun = None if start is None and features is None else Perception.load(start or features)
+    measured = {} if begun is None else begun.spec["encoder_config"]  # the other scenes may be brighter or darker
+    kept = {name: measured[name] for name in ("pixel_mean", "pixel_deviation") if name in measured}
+    perception = Perception.build(scenes, encoder=encoder, task=task, seed=seed, **encoder_options, **kept).to(device)
     if start is not None:
-        begun = Perception.load(start)
         perception.check_kind(begun.spec, start)
         perception.load_state_dict(begun.state_dict())
-    elif policy is not None:
+    elif features is not None:
+        take_features(perception, begun, features)
+    if policy is not None and start is None:
         raise ValueError("--policy needs --start, the perception that it was trained on")
     rules = {"looks": training["looks"], "device": device, "precision": training["precision"]}
     traces = follow_policy(policy, scenes, start, **rules) if policy else None
@@ -249,13 +259,36 @@ def pretrain_command(
     portable = {name: value for name, value in source.items() if name not in ("root", "download")}
     origin = {"source": source_name, "source_options": portable, "training": {**training, "seed": seed}}
     spent = {"seconds": round(job.seconds, 1), "cpu_seconds": round(job.cpu_seconds, 1)}
-    if start is not None:
+    if begun is not None:
         before = begun.spec.get("spent", {})
         spent = {key: round(value + before.get(key, 0.0), 1) for key, value in spent.items()}
-        origin["start"] = begun.spec.get("command", start)
+        origin["start" if start else "features"] = begun.spec.get("command", start or features)
     perception.spec = {**perception.spec, **origin, "spent": spent, "command": command}
     perception.save(folder / "perception.safetensors")
     print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
+
+
+def take_features(perception: Perception, other: Perception, name: str) -> None:
+    """Load those weights of another perception's encoder that have the same name and shape, and say what is left out.
+
+    Raises ValueError if the encoder is another one, or has other options than those that depend on the scenes.
+    """
+    for key in ("encoder", "encoder_config"):
+        theirs, ours = (_of_encoder(seen.spec[key]) for seen in (other, perception))
+        if theirs != ours:
+            raise ValueError(f"the features of {name} are of another encoder: {theirs}, here {ours}")
+    weights, fitting = perception.encoder.state_dict(), other.encoder.state_dict()
+    fitting = {key: value for key, value in fitting.items() if key in weights and value.shape == weights[key].shape}
+    perception.encoder.load_state_dict({**weights, **fitting})
+    new = [key for key in weights if key not in fitting]
+    print(f"features of {name}: {len(fitting)} of {len(weights)} weights" + (f"; new: {', '.join(new)}" if new else ""))
+
+
+def _of_encoder(options: Any) -> Any:
+    """Return an encoder's name, or its options without those that depend on the scenes."""
+    if isinstance(options, str):
+        return options
+    return {name: value for name, value in options.items() if name not in FROM_SOURCE}
 
 
 def follow_policy(

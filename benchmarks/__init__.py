@@ -1,6 +1,7 @@
 """What is timed and compared: ``python -m benchmarks.NAME`` writes results/NAME.json and README's table."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +27,12 @@ def put_in(page: Path, name: str, text: str) -> None:
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     new = pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", old)
     write_atomically(page, new.encode())
+
+
+def call(words: str, *more: str) -> None:
+    """Call the command line with some words and more arguments, and say what is called."""
+    arguments = [*words.split(), *more]
+    import train
+
+    print(f"\n$ python train.py {shlex.join(arguments)}", flush=True)
+    train.main(arguments)

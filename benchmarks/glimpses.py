@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import train
-from benchmarks import RESULTS, ROOT
+from benchmarks import RESULTS, ROOT, call
 from benchmarks.full_image import ConvNet, accuracy_full_image, train_full_image
 from encoders.base import Glimpse
 from foveal_env import checkpoint
@@ -85,7 +84,7 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 24, "zooms": 1, "zoom_range": [1.3219, 1.3219], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 10_000, "looks": 6, "spread": 0.2, "beside": "search"},),
+        rounds=({"steps": 30_000, "looks": 6, "spread": 0.2, "beside": "point"},),
         glimpses=5,
         budget=400_000,
         side=60,
@@ -98,7 +97,7 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 16, "zooms": 2, "zoom_range": [0.474, 2.0589], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 10_000, "looks": 5, "spread": 0.2, "beside": "search"},),
+        rounds=({"steps": 10_000, "looks": 5, "spread": 0.2, "beside": "point"},),
         glimpses=4,
         budget=400_000,
         side=100,
@@ -118,13 +117,6 @@ def options(prefix: str, chosen: dict[str, Any]) -> list[str]:
                 [option] if value is True else [option, json.dumps(value) if isinstance(value, list) else str(value)]
             )
     return arguments
-
-
-def call(words: str, *more: str) -> None:
-    """Call the command line with some words and more arguments, and say what is called."""
-    arguments = [*words.split(), *more]
-    print(f"\n$ python train.py {shlex.join(arguments)}", flush=True)
-    train.main(arguments)
 
 
 def pretrain(name: str, row: Row, seed: int) -> Path:

@@ -82,6 +82,10 @@ class Encoder(nn.Module):
         """Return the state [B, N, D] after one glimpse."""
         raise NotImplementedError
 
+    def detached(self, state: Tensor) -> Tensor:
+        """Return a state without its gradient; an encoder overrides it for what is constant in an episode."""
+        return state.detach()
+
     def check_prompt(self, batch: int, prompt: Tensor | None) -> None:
         """Raise ValueError unless `prompt` is what this encoder takes."""
         shape = None if prompt is None else tuple(prompt.shape)

@@ -55,6 +55,10 @@ class Gru(Encoder):
             state[:, -1] = self.prompt(prompt)
         return state
 
+    def detached(self, state: Tensor) -> Tensor:
+        """Return a state without its gradient, but for that of the prompt, which is the same in all of them."""
+        return state.detach() if self.prompt is None else torch.cat([state[:, :-1].detach(), state[:, -1:]], dim=1)
+
     def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
         """Return the state [B, N, D] after one glimpse."""
         patches, where = glimpse

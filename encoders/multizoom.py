@@ -27,20 +27,31 @@ class PatchStem(nn.Sequential):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer layer over [B, L, D]."""
+    """One pre-norm transformer layer over [B, L, D]; a prompt scales and shifts what its two halves read.
 
-    def __init__(self, width: int, heads: int):
+    That is the adaptive normalisation of Peebles and Xie (arXiv 2212.09748). It begins as none at all.
+    """
+
+    def __init__(self, width: int, heads: int, *, prompted: bool = False):
         super().__init__()
         self.heads = heads
+        self.modulate = nn.Linear(width, 4 * width) if prompted else None
+        if prompted:
+            nn.init.zeros_(self.modulate.weight)
+            nn.init.zeros_(self.modulate.bias)
         self.norm_attention = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map [B, L, D] to [B, L, D]."""
-        split = self.query_key_value(self.norm_attention(tokens)).unflatten(-1, (3, self.heads, -1))
+    def forward(self, tokens: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """Map [B, L, D] to [B, L, D], given the embedded prompt [B, D] where there is one."""
+        read, thought = self.norm_attention(tokens), None
+        if prompt is not None:
+            scale, shift, scale_mlp, shift_mlp = self.modulate(prompt)[:, None].chunk(4, dim=-1)
+            read, thought = read * (1 + scale) + shift, (scale_mlp, shift_mlp)
+        split = self.query_key_value(read).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, D / heads]
         # Written out: for the few dozen tokens of a glimpse the fused kernel takes up to twice as long on a CPU.
         scores = query * (query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
@@ -48,7 +59,8 @@ class Block(nn.Module):
             attention = scores.softmax(dim=-1)
         mixed = attention @ value
         tokens = tokens + self.project(mixed.transpose(1, 2).flatten(2))
-        return tokens + self.mlp(self.norm_mlp(tokens))
+        read = self.norm_mlp(tokens)
+        return tokens + self.mlp(read if thought is None else read * (1 + thought[0]) + thought[1])
 
 
 class MultiZoom(Encoder):
@@ -56,7 +68,8 @@ class MultiZoom(Encoder):
 
     The position of a patch enters as a small MLP of its (x, y, z). A learned embedding of each state token is added
     again at every step (arXiv 2604.20392), so the initial state is zero. A prompt is one more state token, which
-    every step reads and none changes. The state is not detached here: whoever trains it does, or does not.
+    every step reads and none changes, and it modulates every layer. The state is not detached here: whoever trains it
+    does, or does not.
 
     Args:
         patch: side P of a patch in px, after resizing.
@@ -107,7 +120,7 @@ class MultiZoom(Encoder):
         self.position = nn.Sequential(nn.Linear(3 + 4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
         self.register_buffer("waves", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
         self.prompt = nn.Linear(prompt_size, width) if prompt_size else None
-        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
+        self.blocks = nn.ModuleList([Block(width, heads, prompted=bool(prompt_size)) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
 
     def initial(self, batch: int, prompt: Tensor | None = None) -> Tensor:
@@ -119,6 +132,10 @@ class MultiZoom(Encoder):
         state[:, -1] = self.prompt(prompt)
         return state
 
+    def detached(self, state: Tensor) -> Tensor:
+        """Return a state without its gradient, but for that of the prompt, which is the same in all of them."""
+        return state.detach() if self.prompt is None else torch.cat([state[:, :-1].detach(), state[:, -1:]], dim=1)
+
     def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
         """Return the state [B, N, D] after one glimpse."""
         patches, where = glimpse
@@ -128,5 +145,8 @@ class MultiZoom(Encoder):
             where = torch.cat([where, phase.sin(), phase.cos()], dim=-1)
         tokens = self.stem(pixels.flatten(0, 1)).unflatten(0, patches.shape[:2]) + self.position(where)
         tokens = torch.cat([state + self.state_embedding, tokens], dim=1)
-        after = self.norm(self.blocks(tokens)[:, : state.shape[1]]).to(state.dtype)
+        prompt = None if self.prompt is None else state[:, -1]
+        for block in self.blocks:
+            tokens = block(tokens, prompt)
+        after = self.norm(tokens[:, : state.shape[1]]).to(state.dtype)
         return after if self.prompt is None else torch.cat([after[:, :-1], state[:, -1:]], dim=1)

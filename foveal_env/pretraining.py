@@ -58,7 +58,7 @@ class Pretraining:
         through_time: back-propagate through the looks of a scene.
         precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
         seed: of scenes and gazes.
-        beside: name of a task whose loss is added, with a head of its own that is thrown away; "search" keeps in the
+        beside: name of a task whose loss is added, with a head of its own that is thrown away; "point" keeps in the
             state where the target is, which a policy needs and a classifier forgets.
         beside_weight: weight of that loss.
         follow: share of the scenes that are looked at as `traces` says, not at random.
@@ -140,7 +140,7 @@ class Pretraining:
         near = self.near + (self.last_near - self.near) * self.done / self.steps
         losses, corrects, asides = [], [], []
         for look in range(self.looks):
-            box = self.source.nearby(scenes, generator)
+            box = self.source.nearby(scenes, generator, self.done / self.steps)
             gaze = random_gaze(scenes, box, generator, near=near, spread=self.spread)
             if followed is not None:
                 gaze = torch.where(followed[:, look].isnan(), gaze, followed[:, look])
@@ -148,7 +148,8 @@ class Pretraining:
             if self.zoom_reach:
                 shift = (torch.rand(len(scenes), generator=generator).to(device) * 2 - 1) * self.zoom_reach * (look > 0)
             glimpse = extract(scenes.images, gaze if look else gaze * 0, self.perception.encoder.layout, shift)
-            state = self.perception.step(state if self.through_time else state.detach(), glimpse)
+            before = state if self.through_time else self.perception.encoder.detached(state)
+            state = self.perception.step(before, glimpse)
             judgement = self.perception.judge(state, scenes)
             losses.append(judgement.loss.mean())
             if self.beside:

@@ -79,6 +79,19 @@ def test_a_prompt_steers_every_step(name):
             encoder.initial(1, wrong)
 
 
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_a_prompt_is_learned_at_every_step(name):
+    encoder = ENCODERS.make(name, prompt_size=3, **SMALL)
+    first = glimpses(encoder, 2)
+    first.patches.requires_grad_()
+    state = encoder.step(encoder.initial(2, torch.eye(3)[:2]), first)
+    for step in range(2):
+        state = encoder.step(encoder.detached(state), glimpses(encoder, 2, seed=step))
+    state[:, 0].square().sum().backward()
+    assert encoder.prompt.weight.grad.abs().max() > 0
+    assert first.patches.grad is None or not first.patches.grad.any()
+
+
 def test_a_prompt_that_is_not_wanted_is_refused(encoder):
     with pytest.raises(ValueError, match="takes no prompt"):
         encoder.initial(1, torch.zeros(1, 3))

@@ -145,12 +145,12 @@ def test_a_share_of_the_scenes_is_looked_at_as_a_policy_does():
 
 
 def test_a_task_beside_teaches_the_encoder_and_leaves_no_trace(tmp_path):
-    plain, job = pretraining(), pretraining(beside="search")
+    plain, job = pretraining(), pretraining(beside="point")
     for one in (plain, job):
         one.update()
     assert not torch.equal(weights(plain), weights(job))  # its gradient reaches the encoder
     state = torch.randn(50, *job.perception.encoder.state_shape)
-    head, shown = pretraining(beside="search", steps=60, beside_weight=30.0), job.source.scenes(torch.arange(50))
+    head, shown = pretraining(beside="point", steps=60, beside_weight=30.0), job.source.scenes(torch.arange(50))
     before = weights(head)
     for _ in range(60):
         head.update()
@@ -160,13 +160,13 @@ def test_a_task_beside_teaches_the_encoder_and_leaves_no_trace(tmp_path):
     names = {name for name, _ in job.perception.named_parameters()}
     assert not any("beside" in name for name in names)
 
-    whole, first = (pretraining(beside="search") for _ in range(2))
+    whole, first = (pretraining(beside="point") for _ in range(2))
     for _ in range(6):
         whole.update()
     for _ in range(3):
         first.update()
     first.save(tmp_path / "t.safetensors")
-    second = pretraining(beside="search")
+    second = pretraining(beside="point")
     second.load(tmp_path / "t.safetensors")
     for _ in range(3):
         second.update()

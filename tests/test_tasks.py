@@ -16,6 +16,7 @@ from foveal_env.retina import extract
 from foveal_env.sources.arranged import GAP
 from foveal_env.tasks.locate import Locate, distance, iou
 from foveal_env.tasks.reconstruct import Reconstruct, small
+from foveal_env.tasks.search import CELLS
 from foveal_env.tasks.several import Several
 from foveal_env.world import World, make_source, make_world
 
@@ -76,6 +77,19 @@ def _target(scenes, row):
     size = scenes.images.size[row, 0]
     left, top = ((scenes.box[row, :2] + 1) * size / 2 - 14).round().long().tolist()
     return scenes.images.pixels(row)[0, top : top + 28, left : left + 28]
+
+
+@pytest.mark.parametrize(("aim", "share"), [(0.0, 0.25), (0.5, 0.625), (1.0, 1.0)])
+def test_stage_one_looks_near_every_candidate_unless_told_to_aim(aim, share):
+    source = make_source("search", "train", canvas=[100, 120], aim=aim)
+    scenes = source.scenes(torch.arange(600))
+    box = source.nearby(scenes, torch.Generator().manual_seed(0), progress=0.0)
+    candidates = torch.stack([source.scenes(torch.arange(600), wanted=wanted).box for wanted in range(4)], dim=1)
+    chosen = (candidates == box[:, None]).all(dim=-1)
+    assert (chosen.sum(dim=1) == 1).all()
+    assert chosen[:, 0].float().mean().item() == pytest.approx(share, abs=0.05)
+    with pytest.raises(ValueError, match="aim lies in"):
+        make_source("search", "train", aim=2.0)
 
 
 def test_a_prompt_can_be_an_example_of_the_class():
@@ -158,7 +172,13 @@ def test_success_and_spl_of_a_search(searching):
     world = make_world(perception=searching, split="test", glimpses=3, task_options={"tolerance": 0.5})
     task, scenes = world.perception.task, world.scenes(torch.arange(3))
     pointed = scenes.box[:, :2] + torch.tensor([[0.49, 0], [0.51, 0], [0, 0]]) * scenes.box[:, 2:]
-    assert task.judge(pointed, scenes).correct.tolist() == [True, False, True]
+    cells = torch.zeros(3, CELLS, CELLS)
+    column, row = ((scenes.box[0, :2] + 1) / 2 * CELLS).long().tolist()
+    cells[0, row, column] = 5.0
+    judged = task.judge(torch.cat([pointed, cells.flatten(1)], dim=1), scenes)
+    assert judged.correct.tolist() == [True, False, True]
+    assert judged.probability.tolist() == pytest.approx([np.exp(5) / (np.exp(5) + 255), 1 / 256, 1 / 256], rel=1e-4)
+    assert judged.loss[1].item() == pytest.approx(np.log(1.51) + np.log(256), rel=1e-4)
     episode = world.start(scenes)
     for number, gaze in enumerate((scenes.box[:, :2], scenes.box[:, :2], -scenes.box[:, :2])):
         episode, _ = world.look(episode, gaze)
@@ -184,7 +204,7 @@ def test_a_tolerance_of_zero_is_refused(searching):
 
 
 def test_an_episode_ends_as_soon_as_the_target_is_found(searching):
-    world = make_world(perception=searching, glimpses=3, task_options={"tolerance": 1.2}, reward="gain")
+    world = make_world(perception=searching, glimpses=3, task_options={"tolerance": 0.8}, reward="gain")
     episode = world.start(world.scenes(torch.arange(40)))
     begun, total = episode, torch.zeros(40)
     for _ in range(3):

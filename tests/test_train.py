@@ -154,6 +154,26 @@ def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
         train.main([*again, "--start", "digits"])
 
 
+def test_features_of_another_task_are_taken_over(tmp_path, capsys):
+    options = ["--multizoom.width", "12", "--multizoom.heads", "3", "--multizoom.patch", "6"]
+    options += ["--batch", "4", "--looks", "2", "--steps", "1"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    train.main(["pretrain", *options, "--digits.canvas", "40", "--out", str(first)])
+    path = str(first / "perception.safetensors")
+    search = ["pretrain", "--source", "search", "--task", "search", "--search.canvas", "70", *options]
+    train.main([*search, "--learning_rate", "1e-12", "--features", path, "--out", str(second)])
+    assert "new: state_embedding, prompt.weight, prompt.bias" in capsys.readouterr().out
+    before, after = (Perception.load(folder / "perception.safetensors") for folder in (first, second))
+    assert torch.allclose(before.encoder.stem[0].weight, after.encoder.stem[0].weight, atol=1e-6)
+    for name in ("pixel_mean", "pixel_deviation"):
+        assert before.spec["encoder_config"][name] == after.spec["encoder_config"][name]
+    assert after.spec["features"] == before.spec["command"]
+    with pytest.raises(SystemExit, match="of another encoder"):
+        train.main([*search, "--multizoom.depth", "1", "--features", path, "--out", str(second)])
+    with pytest.raises(SystemExit, match="exclude each other"):
+        train.main([*search, "--start", path, "--features", path, "--out", str(second)])
+
+
 def test_pretrain_takes_plug_ins_of_ones_own(tmp_path, monkeypatch):
     """README's classes, as a module that `--encoder`, `--source` and `--task` name."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

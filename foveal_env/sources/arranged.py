@@ -60,6 +60,7 @@ class Arranged(Source):
         self.canvases = (canvas,) if isinstance(canvas, int) else tuple(canvas)
         self.canvas = self.canvases[0] if len(self.canvases) == 1 else None
         self.cell, self.things = cell * self.side + GAP, things
+        self._sides = torch.full((things,), self.side)  # of each thing in px
         if self.side < CLUTTER_SIDE:
             raise ValueError(f"side must be at least the {CLUTTER_SIDE} px of a piece of clutter, got {self.side}")
         for size in self.canvases:
@@ -101,6 +102,16 @@ class Arranged(Source):
             parts.append(self.compose(index[rows], wanted[rows], self.canvases[number]))
             order.append(rows)
         return Scenes.cat(parts).rows(torch.cat(order).argsort())
+
+    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+        """Return the box of any of the things on the canvas, [B, 4], whatever is asked: a gaze gives nothing away."""
+        which = torch.randint(self.things, (len(scenes),), generator=generator)
+        box, sides, index = scenes.box.clone(), scenes.images.size[:, 0].cpu(), scenes.index.cpu()
+        for canvas in self.canvases:
+            rows = (sides == canvas).nonzero().flatten()
+            corner = self.corners(index[rows], canvas, self._sides)[torch.arange(len(rows)), which[rows]]
+            box[rows] = boxes(corner, self._sides[which[rows]], canvas).to(box)
+        return box
 
     def draw(self, index: Tensor, *salt: int | Tensor) -> Tensor:
         """Return random numbers >= 0 that depend on index, split and salt."""

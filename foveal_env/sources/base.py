@@ -60,8 +60,11 @@ class Source:
         """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
         raise NotImplementedError
 
-    def nearby(self, scenes: Scenes, generator: torch.Generator) -> Tensor:
-        """Return a box [B, 4] for each scene that stage 1 looks near: the target's, or what may be mistaken for it."""
+    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+        """Return a box [B, 4] for each scene that stage 1 looks near: the target's, or what may be mistaken for it.
+
+        `progress` is the share of the training that is done.
+        """
         return scenes.box
 
 

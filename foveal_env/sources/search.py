@@ -9,6 +9,7 @@ from foveal_env.sources.arranged import Arranged, boxes
 from foveal_env.sources.base import Scenes
 
 PROMPTS = ("class", "example")
+AIMED = 0.6  # of stage 1, in which `aim` falls to 0
 EXAMPLE_SIDE = 14  # px of the patch that an example is shown as
 
 
@@ -24,6 +25,10 @@ class Search(Arranged):
         candidates: pictures in a scene, each of another class; one of them is the target.
         clutter: pieces of 8x8 px clutter on 100 x 100 px.
         background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
+        aim: when stage 1 begins, share of the gazes near a candidate that are near the target whatever it is; it falls
+            to 0 over the first part of the training. All others are near any candidate. An encoder that is never aimed
+            does not learn to tell the target from the other candidates for a long time; one that is aimed to the end
+            learns that the target is where it looks, and believes any policy.
         prompt: "class": which class to find, one of K; "example": another picture of that class, 14 x 14 px.
         augment: rotate, scale and shear each candidate a little, at random; in the training split only.
         side: px that pictures of a folder are resized to.
@@ -41,6 +46,7 @@ class Search(Arranged):
         candidates: int = 4,
         clutter: float = 4.0,
         background: str | None = None,
+        aim: float = 0.0,
         prompt: str = "class",
         augment: bool = False,
         side: int = 28,
@@ -65,20 +71,16 @@ class Search(Arranged):
         )
         if not 2 <= candidates <= len(self.classes):
             raise ValueError(f"candidates must be 2 to {len(self.classes)}, the number of classes, got {candidates}")
-        self.candidates, self.prompt = candidates, prompt
+        if not 0 <= aim <= 1:
+            raise ValueError(f"aim lies in [0, 1], got {aim}")
+        self.candidates, self.prompt, self.aim = candidates, prompt, aim
         self.prompt_size = len(self.classes) if prompt == "class" else EXAMPLE_SIDE**2
-        self._sides = torch.full((candidates,), self.side)
 
-    def nearby(self, scenes: Scenes, generator: torch.Generator) -> Tensor:
-        """Return the box of the target in half of the scenes, in the others that of any candidate, [B, 4]."""
-        which = torch.randint(self.candidates, (len(scenes),), generator=generator)
-        which[torch.rand(len(scenes), generator=generator) < 0.5] = 0
-        box, sides = scenes.box.clone(), scenes.images.size[:, 0].cpu()
-        for canvas in self.canvases:
-            rows = ((sides == canvas) & (which > 0)).nonzero().flatten()
-            corner = self.corners(scenes.index.cpu()[rows], canvas, self._sides)
-            box[rows] = boxes(corner[torch.arange(len(rows)), which[rows]], self._sides[0], canvas).to(box)
-        return box
+    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+        """Return the box of the target in some scenes, see `aim`, in the others that of any candidate, [B, 4]."""
+        box = super().nearby(scenes, generator)
+        aimed = torch.rand(len(scenes), 1, generator=generator) < self.aim * max(0.0, 1 - progress / AIMED)
+        return torch.where(aimed.to(box.device), scenes.box, box)
 
     def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
         """Return scenes [B] on one canvas; `wanted` [B] is the number of the candidate to find."""

@@ -7,6 +7,7 @@ TASKS = Registry(
     {
         "classify": "foveal_env.tasks.classify:Classify",
         "locate": "foveal_env.tasks.locate:Locate",
+        "point": "foveal_env.tasks.point:Point",
         "search": "foveal_env.tasks.search:Search",
         "reconstruct": "foveal_env.tasks.reconstruct:Reconstruct",
         "several": "foveal_env.tasks.several:Several",

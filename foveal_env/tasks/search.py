@@ -1,59 +1,54 @@
 """Find it: the episode ends as soon as the head points at the target."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import Judgement, Task
+from foveal_env.sources.base import Scenes
+from foveal_env.tasks.base import Judgement
 from foveal_env.tasks.locate import distance
+from foveal_env.tasks.point import Point
 
 if TYPE_CHECKING:
     from foveal_env.world import Episode
 
+CELLS = 16  # along a side of the image
 
-class Search(Task):
+
+class Search(Point):
     """Point at the target that the prompt names; an episode ends in success within `tolerance` of its centre.
 
-    Two layers read the whole state. The loss is log(1 + d), d being the distance in sides of the target; `probability`
-    is 1 / (1 + d).
+    Two layers read the whole state and answer with a point, and with how likely the target lies in each of CELLS x
+    CELLS cells of the image. The loss is log(1 + d), d being the distance of the point in sides of the target, plus
+    the cross-entropy of the cells: a look that rules out a candidate lowers it, as in Najemnik and Geisler's ideal
+    searcher (Nature 434, 2005), where the point alone has nothing to gain before the target is found. `probability` is
+    that of the target's own cell.
 
     Args:
         state_shape: (N, D).
         tolerance: distance that counts as found, in sides of the target.
     """
 
-    needs_target = True
     ends_on_success = True
-    answer_size = 2
 
-    def __init__(self, state_shape: tuple[int, int], *, tolerance: float = 0.5):
-        super().__init__()
-        if not tolerance > 0:
-            raise ValueError(f"tolerance must be above 0 sides of the target, got {tolerance}")
-        self.tolerance = tolerance
-        tokens, width = state_shape
-        self.read = nn.Sequential(nn.Flatten(), nn.Linear(tokens * width, width), nn.GELU(), nn.Linear(width, 2))
+    def head(self, tokens: int, width: int) -> nn.Module:
+        """Return what reads a state [B, N, D]."""
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(tokens * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 + CELLS**2)
+        )
 
     def forward(self, state: Tensor) -> Tensor:
-        """Return points [B, 2] in the coordinates of a gaze."""
+        """Return [B, 2 + CELLS * CELLS]: points in the coordinates of a gaze, and logits of the cells, row by row."""
         return self.read(state)
 
     def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
-        """Judge points [B, 2]."""
-        answer = answer.float()
-        far = distance(answer, scenes.box)
-        return Judgement(far.log1p(), 1 / (1 + far), far <= self.tolerance, answer)
-
-    @staticmethod
-    def describe(source: Source) -> dict[str, Any]:
-        """Return nothing: a point is a point."""
-        return {}
-
-    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
-        """Return a small box around the point."""
-        return torch.cat([prediction, torch.full_like(prediction, 0.06)])[None]
+        """Judge what `forward` returns."""
+        point, cells = answer.float().split((2, CELLS**2), dim=1)
+        column, row = ((scenes.box[:, :2] + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
+        surprise = nn.functional.cross_entropy(cells, row * CELLS + column, reduction="none")
+        far = distance(point, scenes.box)
+        return Judgement(far.log1p() + surprise, (-surprise).exp(), far <= self.tolerance, point)
 
     def info(self, episode: "Episode") -> dict[str, Tensor]:
         """Return the distance in sides of the target, the length of the gaze's path in px, and SPL.

@@ -1,0 +1,51 @@
+"""Prompts, search, and tasks where looking decides: what the parts of ``python -m benchmarks.search`` share."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.base import Agent, Evaluation, evaluate, load_agent, make_agent
+from benchmarks import ROOT, call
+from foveal_env.checkpoint import write_json
+from foveal_env.world import World
+
+FOLDER = ROOT / "runs" / "benchmarks" / "search"
+SEEDS = 5  # of policies, and of controls that draw their gaze
+BATCH_PIXELS = 2**27  # of the scenes that are held at once
+
+
+def policies(folder: Path, learners: Sequence[str], *options: str) -> dict[str, list[Path]]:
+    """Train the policies of all seeds, those that are not trained yet; return their paths, by learner."""
+    paths = {name: [folder / f"{name}-{seed}" / "policy.safetensors" for seed in range(SEEDS)] for name in learners}
+    if not (folder / "results.json").is_file():
+        call(
+            f"compare --split validation --scenes 500 --precision auto --resume --seeds {SEEDS} --controls random "
+            f"--learners {' '.join(learners)}",
+            *options,
+            *["--out", str(folder)],
+        )
+    return paths
+
+
+def judged(world: World, agent: Agent, scenes: int) -> Evaluation:
+    """Evaluate an agent, with no more scenes at a time than memory holds."""
+    side = getattr(world.source, "canvas", None) or max(world.source.canvases)
+    return evaluate(world, agent, scenes=scenes, seed=agent.seed, batch=max(4, min(512, BATCH_PIXELS // side**2)))
+
+
+def agents(world: World, controls: Sequence[str], trained: dict[str, list[Path]]) -> Iterator[Agent]:
+    """Yield the controls, those that draw their gaze once for each seed, and the trained policies."""
+    for name in controls:
+        for seed in range(SEEDS):
+            agent = make_agent(name, world, seed=seed)
+            if agent.draws or seed == 0:
+                yield agent
+    yield from (load_agent(path, world) for paths in trained.values() for path in paths)
+
+
+def remembered(path: Path, measure: Callable[[], Any]) -> Any:
+    """Return what was measured before and left at `path`, or measure it."""
+    if not path.is_file():
+        write_json(path, measure())
+    return json.loads(path.read_text())

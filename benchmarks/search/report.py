@@ -1,0 +1,196 @@
+"""The page of the search benchmark: tables, plots, and pictures of one scene under four prompts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import torch
+
+from agents.base import load_agent
+from agents.report import CONTROLS, save_figure
+from benchmarks import ROOT, put_in
+from benchmarks.report import line
+from benchmarks.search.ladder import GLIMPSES, trained, world_of
+from benchmarks.search.prompts import CANVAS, SCENES, searched
+from foveal_env.render import draw
+
+DOCS = ROOT / "docs"
+PAGE = DOCS / "search.md"
+
+
+def percent(found: Sequence[float]) -> str:
+    """Return mean ± deviation in per cent."""
+    mean, deviation = found
+    return f"{100 * mean:.1f}" + (f" ± {100 * deviation:.1f}" if deviation else "")
+
+
+def ladder_section(contents: dict[str, Any]) -> str:
+    """Return the table of success and SPL by canvas and agent, and its plot."""
+    success, spl = contents["success"], contents["spl"]
+    names = [name for name in success["250"]]
+    parts = []
+    for title, found in (("success in %", success), ("SPL in %", spl)):
+        lines = [line([title, *[f"{canvas} px" for canvas in found]]), line(["---"] * (len(found) + 1))]
+        lines += [
+            line([name, *[percent(found[canvas][name]) if name in found[canvas] else "-" for canvas in found]])
+            for name in names
+        ]
+        parts.append("\n".join(lines))
+    needed = ", ".join(f"{canvas} px {number:,}" for canvas, number in contents["exhaustive_glimpses"].items())
+    parts.append(
+        f"Within {GLIMPSES} glimpses after the first look at the centre; `exhaustive` is a raster of as many glimpses "
+        f"as show every digit whole in a sharp window ({needed}), on 200 scenes, where that is at most 1,000."
+    )
+    parts.append("![Success and SPL by canvas](search_ladder.png)")
+    return "\n\n".join(parts)
+
+
+def plot_ladder(path: Path, contents: dict[str, Any]) -> None:
+    """Plot success and SPL against the side of the canvas."""
+    figure = matplotlib.figure.Figure((12, 4.5), layout="constrained")
+    for axes, key, title in zip(figure.subplots(1, 2), ("success", "spl"), ("success", "SPL"), strict=True):
+        found = contents[key]
+        for name in found["250"]:
+            if name == "exhaustive":
+                continue
+            canvases = [canvas for canvas in found if name in found[canvas]]
+            mean, deviation = 100 * np.array([found[canvas][name] for canvas in canvases]).T
+            x = [int(canvas) for canvas in canvases]
+            style = "--" if name in CONTROLS else "-"
+            (drawn,) = axes.plot(x, mean, style, marker="o", ms=4, label=name)
+            axes.fill_between(x, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2, lw=0)
+        axes.set_xscale("log")
+        axes.set_xticks([int(canvas) for canvas in found], list(found))
+        axes.minorticks_off()
+        axes.set_xlabel("side of the canvas in px; the target has 28")
+        axes.set_ylabel(f"{title} (%)")
+        axes.set_title(f"{title} within {GLIMPSES} glimpses, mean and deviation over seeds", fontsize=10)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    save_figure(path, figure)
+
+
+def draw_prompts(path: Path, scenes: int = 3) -> None:
+    """Draw the same scenes under four prompts, as the first policy of GRPO searches them."""
+    world = world_of(CANVAS)
+    agent = load_agent(trained()["grpo"][0], world)
+    figure = matplotlib.figure.Figure((11, 2.95 * scenes), layout="constrained")
+    axes = figure.subplots(scenes, 4)
+    for wanted in range(4):
+        shown = world.source.scenes(torch.arange(scenes), wanted=wanted)
+        last = searched(world, agent, shown)
+        for row in range(scenes):
+            picture, gazes = shown.images.pixels(row).numpy(), last.gazes[row].numpy()
+            axes[row, wanted].imshow(draw(picture, gazes, world.layout, boxes=shown.box[row : row + 1].numpy()))
+            axes[row, wanted].axis("off")
+            taken, right = int(last.glimpses[row]), bool(last.judgement.correct[row])
+            label = world.source.classes[int(shown.label[row])]
+            axes[row, wanted].set_title(
+                f"where is the {label}? " + (f"found at glimpse {taken}" if right else "not found"),
+                fontsize=9,
+                color="black" if right else "firebrick",
+            )
+    save_figure(path, figure)
+
+
+def prompts_section(contents: dict[str, Any]) -> str:
+    """Return the figures of the prompt in words."""
+    right, wrong = (100 * np.mean(contents[f"success_{name}_prompt"]) for name in ("right", "wrong"))
+    return (
+        f"On {SCENES:,} test scenes of {CANVAS} px, GRPO finds the target in {right:.1f} % when the prompt names it "
+        f"and in {wrong:.1f} % when it names another candidate of the same scene: "
+        f"**{contents['prompt_effect_points']:.1f} points**. The distance of two paths is the mean distance between "
+        "the gazes of the same glimpse, over the glimpses that both took, in half sides of the image (the "
+        f"{contents['distance_scenes']:,} scenes where both took one). Between two prompts and one policy it is "
+        f"{contents['distance_two_prompts']:.3f}, between two policies (seeds) and one prompt "
+        f"{contents['distance_two_seeds']:.3f}; it is larger in {contents['distance_farther']:.0%} of the scenes "
+        f"(Wilcoxon signed-rank test over scenes, one-sided: p = {contents['wilcoxon_p']:.1g}).\n\n"
+        "![The same scenes under four prompts](search_prompts.png)"
+    )
+
+
+def stop_section(contents: dict[str, Any]) -> str:
+    """Return the curve of accuracy against glimpses over prices."""
+    lines = [line(["price of a glimpse, nats", "mean glimpses", "accuracy in %"]), line(["---"] * 3)]
+    for point in contents["stop_curve"]["test"]:
+        price = "cannot stop" if point["price"] is None else point["price"]
+        lines.append(line([price, f"{point['glimpses']:.2f}", f"{100 * point['accuracy']:.1f}"]))
+    words = (
+        f"The price {contents['stop_price']}, chosen on validation scenes, loses "
+        f"{contents['stop_accuracy_lost_points']:.1f} points and needs **{contents['stop_glimpse_share']:.0%}** of the "
+        "glimpses (`Classify-v0`, five policies each)."
+    )
+    return "\n".join(lines) + f"\n\n{words}\n\n![Accuracy against glimpses](search_stop.png)"
+
+
+def plot_stop(path: Path, contents: dict[str, Any]) -> None:
+    """Plot accuracy against mean glimpses, over prices, beside policies that cannot stop."""
+    figure = matplotlib.figure.Figure((6.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    rows = [row for row in contents["stop"] if row["split"] == "test"]
+    full = [row["accuracy"] for row in rows if row["price"] is None]
+    mean = 100 * np.mean(full, axis=0)
+    axes.plot(np.arange(len(mean)), mean, "--", marker="o", ms=4, color="grey", label="fixed number of glimpses")
+    for price in dict.fromkeys(row["price"] for row in rows if row["price"] is not None):
+        own = [row for row in rows if row["price"] == price]
+        x, y = [row["glimpses"] for row in own], [100 * row["accuracy"][-1] for row in own]
+        axes.plot(x, y, "o", label=f"stops, price {price} nats a glimpse")
+    axes.set_xlabel("mean glimpses after the first look")
+    axes.set_ylabel("accuracy on test scenes (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    save_figure(path, figure)
+
+
+def locate_section(contents: dict[str, Any]) -> str:
+    """Return the median distance by look."""
+    rows = contents["locate"]
+    looks = len(rows[0]["median"])
+    lines = [
+        line(["median distance in sides of the target", *map(str, range(looks)), "IoU"]),
+        line(["---"] * (looks + 2)),
+    ]
+    for name in dict.fromkeys(row["agent"] for row in rows):
+        own = [row for row in rows if row["agent"] == name]
+        median, iou = (np.mean([row[key] for row in own], axis=0) for key in ("median", "iou"))
+        lines.append(line([name, *[f"{value:.2f}" for value in median], f"{iou[-1]:.2f}"]))
+    return "\n".join(lines)
+
+
+def several_section(contents: dict[str, Any]) -> str:
+    """Return the accuracy of the shared perception and of each question's own."""
+    table = contents["multitask"]
+    lines = [line(["accuracy in %", *table]), line(["---"] * (len(table) + 1))]
+    for name, title in (("shared", "one perception for all questions"), ("own", "a perception for each")):
+        lines.append(line([title, *[f"{100 * entry[name]:.1f}" for entry in table.values()]]))
+    return "\n".join(lines)
+
+
+SECTIONS = {
+    "ladder": ("Where is the 7? Canvases of 60 to 4,000 px", ladder_section),
+    "prompts": ("Same image, other question", prompts_section),
+    "stop": ("How long to look", stop_section),
+    "locate": ("Where is it, and how large?", locate_section),
+    "several": ("Several questions, one encoder", several_section),
+}
+
+
+def report(contents: dict[str, Any]) -> None:
+    """Write page and plots of what was measured."""
+    done = contents["commands"]
+    if "ladder" in done:
+        plot_ladder(DOCS / "search_ladder.png", contents)
+    if "prompts" in done:
+        draw_prompts(DOCS / "search_prompts.png")
+    if "stop" in done:
+        plot_stop(DOCS / "search_stop.png", contents)
+    parts = [
+        f"## {title}\n\n{section(contents)}\n\n`{done[name]}` makes it again."
+        for name, (title, section) in SECTIONS.items()
+        if name in done
+    ]
+    text = "\n\n".join(parts)
+    put_in(PAGE, "search", text)
+    print(text)

@@ -1,0 +1,55 @@
+"""Point at it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foveal_env.sources.base import Scenes, Source
+from foveal_env.tasks.base import Judgement, Task
+from foveal_env.tasks.locate import distance
+
+
+class Point(Task):
+    """Point at the target. Beside another task in stage 1, it keeps in the state where the target is.
+
+    Two layers read the whole state. The loss is log(1 + d), d being the distance in sides of the target; `probability`
+    is 1 / (1 + d), and `correct` is a point within `tolerance` of the centre.
+
+    Args:
+        state_shape: (N, D).
+        tolerance: distance that counts as right, in sides of the target.
+    """
+
+    needs_target = True
+    answer_size = 2
+
+    def __init__(self, state_shape: tuple[int, int], *, tolerance: float = 0.5):
+        super().__init__()
+        if not tolerance > 0:
+            raise ValueError(f"tolerance must be above 0 sides of the target, got {tolerance}")
+        self.tolerance = tolerance
+        self.read = self.head(*state_shape)
+
+    def head(self, tokens: int, width: int) -> nn.Module:
+        """Return what reads a state [B, N, D]."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(tokens * width, width), nn.GELU(), nn.Linear(width, 2))
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return points [B, 2] in the coordinates of a gaze."""
+        return self.read(state)
+
+    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+        """Judge points [B, 2]."""
+        answer = answer.float()
+        far = distance(answer, scenes.box)
+        return Judgement(far.log1p(), 1 / (1 + far), far <= self.tolerance, answer)
+
+    @staticmethod
+    def describe(source: Source) -> dict[str, Any]:
+        """Return nothing: a point is a point."""
+        return {}
+
+    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
+        """Return a small box around the point."""
+        return torch.cat([prediction, torch.full_like(prediction, 0.06)])[None]
