@@ -10,7 +10,12 @@ from typing import Any
 
 from gymnasium.envs.registration import register
 
-IDS = {"foveal_env/Classify-v0": {}}
+IDS = {
+    "foveal_env/Classify-v0": {},
+    "foveal_env/Search-v0": {"perception": "search", "canvas": 250, "glimpses": 12},
+    "foveal_env/Locate-v0": {"perception": "locate", "canvas": 250, "glimpses": 8},
+    "foveal_env/Reconstruct-v0": {"perception": "reconstruct", "glimpses": 8},
+}
 
 for _id, _options in IDS.items():
     register(

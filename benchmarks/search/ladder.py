@@ -14,7 +14,9 @@ CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
 GLIMPSES = 12
 CONTROLS = ("random", "raster", "saliency", "oracle")
 LEARNERS = ("grpo", "ppo")
-TRAINING = ["--train_glimpses", "600000", "--reward", "gain", "--grpo.discount", "0.7", "--ppo.gamma", "0.7"]
+TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "0.5", "--ppo.gamma", "0.5"]
+TRAINING += ["--grpo.scenes", "32", "--grpo.minibatch", "512"]
+TRAINING += ["--grpo.first_deviation", "0.12", "--grpo.last_deviation", "0.05"]
 EXHAUSTIVE = 1000  # glimpses that an exhaustive search may take here
 
 

@@ -17,7 +17,6 @@ CONTROLS = ("random", "raster", "saliency", "oracle")
 TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "0.7"]
 
 
-@torch.no_grad()
 def measure_all() -> list[dict[str, Any]]:
     """Return the rows of all agents and seeds: the median over scenes after each look."""
     rules = {"perception": "locate", "canvas": CANVAS, "glimpses": GLIMPSES, "precision": "auto"}
@@ -27,7 +26,9 @@ def measure_all() -> list[dict[str, Any]]:
     scenes = world.scenes(torch.arange(SCENES))
     for agent in agents(world, CONTROLS, trained):
         generator = torch.Generator().manual_seed(agent.seed)
-        steps = list(rollout(world, agent, world.start(scenes), generator=generator, greedy=True))
+        with torch.no_grad():
+            begun = world.start(scenes)
+        steps = list(rollout(world, agent, begun, generator=generator, greedy=True))
         answers = [steps[0].before.judgement.prediction, *[step.after.judgement.prediction for step in steps]]
         rows.append(
             {

@@ -9,7 +9,7 @@ from agents.report import row
 from benchmarks.search import FOLDER, judged, policies, remembered
 from foveal_env.world import make_world
 
-PRICES = (0.01, 0.03, 0.1, 0.3)
+PRICES = (0.01, 0.03, 0.1)
 GLIMPSES = 6
 TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "1"]
 SCENES = {"validation": 1800, "test": 1800}
