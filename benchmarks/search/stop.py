@@ -11,7 +11,7 @@ from foveal_env.world import make_world
 
 PRICES = (0.01, 0.03, 0.1)
 GLIMPSES = 6
-TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "1"]
+TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "0.3"]
 SCENES = {"validation": 1800, "test": 1800}
 
 
