@@ -28,7 +28,7 @@ from encoders import ENCODERS
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
 from foveal_env.memory import keep_freed_memory
-from foveal_env.perception import Perception, check_device, find, load_frozen
+from foveal_env.perception import OF_SCENES, Perception, check_device, find, load_frozen
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
@@ -210,8 +210,7 @@ def pretrain_command(
         task: name of the task, or module:Class.
         start: begin with the weights of this perception, made with the same options; a shipped one by name, or a path.
         features: begin with those weights of this perception's encoder that fit, whatever its task and prompt are; the
-            encoder's options are the same. What is rarely looked at is recognised sooner where something was
-            recognised before.
+            encoder's options are the same.
         policy: path of a policy trained on `start`: a share `--follow` of the scenes is looked at as it does (the
             stages alternate). It sees the states of `start`, whatever has been learned since.
         resume: go on from the checkpoint in the output folder.
@@ -232,7 +231,8 @@ def pretrain_command(
         perception.check_kind(begun.spec, start)
         perception.load_state_dict(begun.state_dict())
     elif features is not None:
-        take_features(perception, begun, features)
+        new = perception.take_features(begun, features)
+        print(f"took over the features of {features}" + (f"; new: {', '.join(new)}" if new else ""))
     if policy is not None and start is None:
         raise ValueError("--policy needs --start, the perception that it was trained on")
     rules = {"looks": training["looks"], "device": device, "precision": training["precision"]}
@@ -266,29 +266,6 @@ def pretrain_command(
     perception.spec = {**perception.spec, **origin, "spent": spent, "command": command}
     perception.save(folder / "perception.safetensors")
     print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
-
-
-def take_features(perception: Perception, other: Perception, name: str) -> None:
-    """Load those weights of another perception's encoder that have the same name and shape, and say what is left out.
-
-    Raises ValueError if the encoder is another one, or has other options than those that depend on the scenes.
-    """
-    for key in ("encoder", "encoder_config"):
-        theirs, ours = (_of_encoder(seen.spec[key]) for seen in (other, perception))
-        if theirs != ours:
-            raise ValueError(f"the features of {name} are of another encoder: {theirs}, here {ours}")
-    weights, fitting = perception.encoder.state_dict(), other.encoder.state_dict()
-    fitting = {key: value for key, value in fitting.items() if key in weights and value.shape == weights[key].shape}
-    perception.encoder.load_state_dict({**weights, **fitting})
-    new = [key for key in weights if key not in fitting]
-    print(f"features of {name}: {len(fitting)} of {len(weights)} weights" + (f"; new: {', '.join(new)}" if new else ""))
-
-
-def _of_encoder(options: Any) -> Any:
-    """Return an encoder's name, or its options without those that depend on the scenes."""
-    if isinstance(options, str):
-        return options
-    return {name: value for name, value in options.items() if name not in FROM_SOURCE}
 
 
 def follow_policy(
@@ -437,7 +414,6 @@ COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before any
 NOT_OF_WORLD = {
     "show": {"split", "source", "canvas", "source_options", "reward", "price", "task", "task_options"}
 }  # the others choose a split themselves
-FROM_SOURCE = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # of an encoder, taken from the source
 
 
 class OneLineParser(ArgumentParser):
@@ -491,7 +467,7 @@ def command_parser(command: str, named: argparse.Namespace) -> ArgumentParser:
     function = COMMANDS[command]
     parser = OneLineParser(prog=f"train.py {command}", description=parse_docstring(function.__doc__).short_description)
     if command == "pretrain":
-        plugins = [(SOURCES, named.source, {"split"}), (ENCODERS, named.encoder, FROM_SOURCE)]
+        plugins = [(SOURCES, named.source, {"split"}), (ENCODERS, named.encoder, OF_SCENES)]
         parser.add_argument("--source", default="digits", help=f"one of {', '.join(SOURCES)}, or module:Class")
         add_options(parser, Pretraining, skip=MADE_HERE)
     else:

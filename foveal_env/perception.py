@@ -49,6 +49,9 @@ def check_device(device: str) -> None:
         raise ValueError(f"device {device!r}: this torch sees no GPU; use 'cpu'")
 
 
+OF_SCENES = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # options of an encoder, taken from the source
+
+
 class Perception(nn.Module):
     """An encoder and the head of a task, with what is needed to make both again.
 
@@ -132,6 +135,23 @@ class Perception(nn.Module):
         for key in ("encoder", "encoder_config", "task", "task_config"):
             if theirs[key] != ours[key]:
                 raise ValueError(f"{origin} belongs to another perception: {key} {theirs[key]}, here {ours[key]}")
+
+    def take_features(self, other: "Perception", origin: object) -> list[str]:
+        """Take over the weights of another encoder that have the same name and shape; return the names of the others.
+
+        Raises ValueError if the encoder is another one, or differs in more than what depends on the scenes; `origin`
+        names it.
+        """
+        theirs, ours = (
+            (spec["encoder"], {key: value for key, value in _completed(spec).items() if key not in OF_SCENES})
+            for spec in (other.spec, self.spec)
+        )
+        if theirs != ours:
+            raise ValueError(f"the features of {origin} are of another encoder: {theirs}, here {ours}")
+        weights, found = self.encoder.state_dict(), other.encoder.state_dict()
+        fitting = {key: found[key] for key in weights if key in found and found[key].shape == weights[key].shape}
+        self.encoder.load_state_dict({**weights, **fitting})
+        return [key for key in weights if key not in fitting]
 
     def save(self, path: str | os.PathLike) -> None:
         """Save as one safetensors file."""

@@ -26,9 +26,8 @@ class Search(Arranged):
         clutter: pieces of 8x8 px clutter on 100 x 100 px.
         background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
         aim: when stage 1 begins, share of the gazes near a candidate that are near the target whatever it is; it falls
-            to 0 over the first part of the training. All others are near any candidate. An encoder that is never aimed
-            does not learn to tell the target from the other candidates for a long time; one that is aimed to the end
-            learns that the target is where it looks, and believes any policy.
+            to 0 over the first part of the training. All others are near any candidate. Aimed to the end, an encoder
+            can learn that the target is where it looks, and then believes any policy.
         prompt: "class": which class to find, one of K; "example": another picture of that class, 14 x 14 px.
         augment: rotate, scale and shear each candidate a little, at random; in the training split only.
         side: px that pictures of a folder are resized to.

@@ -33,14 +33,10 @@ class Search(Point):
     ends_on_success = True
 
     def head(self, tokens: int, width: int) -> nn.Module:
-        """Return what reads a state [B, N, D]."""
+        """Return what reads a state: [B, 2 + CELLS * CELLS], points and the logits of the cells, row by row."""
         return nn.Sequential(
             nn.Flatten(), nn.Linear(tokens * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 + CELLS**2)
         )
-
-    def forward(self, state: Tensor) -> Tensor:
-        """Return [B, 2 + CELLS * CELLS]: points in the coordinates of a gaze, and logits of the cells, row by row."""
-        return self.read(state)
 
     def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
         """Judge what `forward` returns."""
