@@ -1,7 +1,7 @@
 """The shape of all data here: a frozen dataclass of [B, ...] tensors, and of other such dataclasses."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -33,10 +33,10 @@ class Batch:
         order[chosen] = torch.arange(int(chosen.sum()), device=chosen.device) + len(chosen)
         return self.cat([self, new]).rows(order)
 
-    def where(self: Rows, chosen: torch.Tensor, other: Rows) -> Rows:
-        """Return the batch with the rows of `other`, another [B] of the same, where `chosen` [B] bool is false."""
-        columns = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
-        return type(self)(*[_where(chosen, mine, theirs) for mine, theirs in columns])
+    def put(self: Rows, index: torch.Tensor, new: Rows, *, but: Sequence[str] = ()) -> Rows:
+        """Return the batch with `new` at the rows `index` [R] int64, except in the fields named in `but`."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in but}
+        return replace(self, **{name: _put(column, index, getattr(new, name)) for name, column in columns.items()})
 
 
 class Named(Batch):
@@ -54,18 +54,10 @@ class Named(Batch):
         """Join batches, in order."""
         return Named({name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns})
 
-    def where(self, chosen: torch.Tensor, other: "Named") -> "Named":
-        """Return the batch with the rows of `other` where `chosen` [B] bool is false."""
-        return Named({name: _where(chosen, column, other.columns[name]) for name, column in self.columns.items()})
-
     def to(self, device: torch.device | str) -> "Named":
         """Return the batch on `device`."""
         return Named({name: column.to(device) for name, column in self.columns.items()})
 
 
-def _where(chosen: torch.Tensor, mine: Any, theirs: Any) -> Any:
-    if mine is theirs:  # above all the scenes, whose images are not copied so
-        return mine
-    if isinstance(mine, Batch):
-        return mine.where(chosen, theirs)
-    return torch.where(chosen.reshape(-1, *[1] * (mine.ndim - 1)), mine, theirs)
+def _put(column: Any, index: torch.Tensor, new: Any) -> Any:
+    return column.put(index, new) if isinstance(column, Batch) else column.index_copy(0, index, new)

@@ -35,7 +35,7 @@ def halve_all(texels: Tensor, offset: Tensor, size: Tensor) -> None:
 
 def box_averages(
     texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, *, patch: int, finest: float
-) -> Tensor:
+) -> Tensor | None:
     """Compute `Images.box_averages`, on its fields.
 
     Args:
@@ -48,10 +48,10 @@ def box_averages(
         finest: texels across a box, at least.
 
     Returns:
-        [B, K, C, P, P] float32 in [0, 1].
+        [B, K, C, P, P] float32 in [0, 1]; None where a centre is NaN or infinite.
     """
     (batch, count), channels = side.shape, texels.shape[1]
-    out = torch.empty(batch, count, channels, patch, patch)
+    out, lost = torch.empty(batch, count, channels, patch, patch), np.zeros(1, dtype=bool)
     arrays = (
         texels.numpy().reshape(-1),
         channels,
@@ -61,9 +61,10 @@ def box_averages(
         np.ascontiguousarray(side.detach().numpy(), dtype=np.float32),
         float(finest),
         out.numpy(),
+        lost,
     )
     _share(lambda first, last: _box_averages(*arrays, first, last), batch * count, seconds=8e-9 * out.numel())
-    return out
+    return None if lost[0] else out
 
 
 def add_crops(canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, side: int) -> None:
@@ -156,13 +157,16 @@ def _halve(fine, height, width, channels, coarse, added, odd):
 
 
 @_compile
-def _box_averages(texels, channels, offset, size, centre, side, finest, out, first, last):
+def _box_averages(texels, channels, offset, size, centre, side, finest, out, lost, first, last):
     count, patch = side.shape[1], out.shape[3]
     longest = int(2 * finest * patch) + 3
     added = np.empty(longest * channels, np.uint16)
     rows = np.empty((patch, longest * channels), np.float32)
     for number in range(first, last):
         image, which = number // count, number % count
+        if not (math.isfinite(centre[image, which, 0]) and math.isfinite(centre[image, which, 1])):
+            lost[0] = True
+            return
         start, height, width = offset[image], size[image, 0], size[image, 1]
         box = np.float64(side[image, which]) / patch
         texel = 1.0

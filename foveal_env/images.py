@@ -163,17 +163,19 @@ class Images(Batch):
         """
         if centre.shape != (*side.shape, 2) or len(side) != len(self):
             raise ValueError(f"{len(self)} images, but centres {list(centre.shape)} and sides {list(side.shape)}")
+        if not (self.slides or self.texels.is_cuda):
+            from foveal_env import compiled
+
+            found = compiled.box_averages(self.texels, self.offset, self.size, centre, side, patch=patch, finest=FINEST)
+            if found is not None:
+                return found
         if not torch.isfinite(centre).all():
             raise ValueError(
                 f"the centre of a patch must be finite, got {centre[~torch.isfinite(centre)].tolist()[:4]}"
             )
         if self.slides:
             return self._with_slides(centre, side, patch)
-        if self.texels.is_cuda:
-            return self.box_averages_in_tensors(centre, side, patch)
-        from foveal_env import compiled
-
-        return compiled.box_averages(self.texels, self.offset, self.size, centre, side, patch=patch, finest=FINEST)
+        return self.box_averages_in_tensors(centre, side, patch)
 
     def _with_slides(self, centre: Tensor, side: Tensor, patch: int) -> Tensor:
         on_disk = torch.tensor([slide is not None for slide in self.slides])

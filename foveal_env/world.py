@@ -125,6 +125,22 @@ class World:
             The episodes after the glimpse, and the reward [B] float32.
         """
         action = self.completed(action).clamp(-1, 1)
+        if not self.ends_early:
+            return self._looked(episode, action)
+        over = episode.ended | (action[:, -1] > 0) if self.stop else episode.ended
+        if not over.any():
+            return self._looked(episode, action)
+        stopped, reward = replace(episode, ended=over), torch.zeros_like(episode.judgement.loss)
+        if self.reward == "correct":  # at the end of an episode, however it ends
+            reward = (episode.judgement.correct & over & ~episode.ended).float()
+        rows = (~over).nonzero().flatten()
+        if not len(rows):
+            return stopped, reward
+        after, earned = self._looked(episode.rows(rows), action[rows])
+        return stopped.put(rows, after, but=("scenes",)), reward.index_copy(0, rows, earned)
+
+    def _looked(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
+        """Return what `look` does to episodes none of which is over, by a complete action [B, A]."""
         scenes, gaze = episode.scenes, action[:, : self.gaze_size]
         state = self._see(episode.state, scenes, gaze)
         judgement = self.perception.judge(state, scenes)
@@ -134,9 +150,8 @@ class World:
         ended = glimpses >= self.glimpses
         if self.perception.task.ends_on_success:
             ended = ended | judgement.correct
-        after = Episode(scenes, state, judgement, gazes, glimpses, ended)
         reward = REWARDS[self.reward](episode.judgement, judgement, ended) - self.price
-        return (after, reward) if not self.ends_early else self._unless_over(episode, action, after, reward)
+        return Episode(scenes, state, judgement, gazes, glimpses, ended), reward
 
     def completed(self, action: Tensor) -> Tensor:
         """Return an action [B, A], with what a gaze [B, 2] alone leaves open: the zoom as it is, and no stop."""
@@ -151,17 +166,6 @@ class World:
     def _see(self, state: Tensor, scenes: Scenes, gaze: Tensor) -> Tensor:
         shift = gaze[:, 2] * self.zoom_reach if self.zoom else None
         return self.perception.step(state, extract(scenes.images, gaze[:, :2], self.layout, shift))
-
-    def _unless_over(self, before: Episode, action: Tensor, after: Episode, reward: Tensor) -> tuple[Episode, Tensor]:
-        """Return what `look` does, but for episodes that had ended, or are stopped by this action."""
-        over = before.ended | (action[:, -1] > 0) if self.stop else before.ended
-        if not over.any():
-            return after, reward
-        stopped = replace(before, ended=before.ended | over)
-        paid = torch.zeros_like(reward)
-        if self.reward == "correct":  # at the end of an episode, however it ends
-            paid = (stopped.judgement.correct & ~before.ended).float()
-        return stopped.where(over, after), torch.where(over, paid, reward)
 
     def observe(self, episode: Episode) -> Tensor:
         """Return what an agent sees, [B, N, D]: the state, and with a clock one more row."""

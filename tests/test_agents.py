@@ -83,9 +83,15 @@ def test_seeds_differ(small_world):
         assert runs[0] != runs[2]
 
 
-@pytest.mark.parametrize("name", ["grpo", "ppo"])
-def test_the_known_best_gaze_of_a_toy_world_is_found(name, toy_world):
-    options = {"scenes": 32, "minibatch": 128, "last_deviation": 0.05} if name == "grpo" else {"num_envs": 256}
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("grpo", {"scenes": 32, "minibatch": 128, "last_deviation": 0.05}),
+        ("grpo", {"scenes": 32, "minibatch": 128, "grid": 4, "entropy_weight": 0.001}),
+        ("ppo", {"num_envs": 256}),
+    ],
+)
+def test_the_known_best_gaze_of_a_toy_world_is_found(name, options, toy_world):
     agent = make_agent(name, toy_world, **options)
     before = evaluate(toy_world, agent, scenes=200).mean_loss[-1]
     list(agent.train(60_000))
@@ -137,6 +143,19 @@ def test_a_new_policy_spreads_its_components():
     assert torch.allclose(log_weights.exp(), torch.full((1, 4), 0.25), atol=0.02)
 
 
+def test_a_grid_has_one_component_in_each_cell():
+    policy = MixturePolicy((2, 3), mixtures=8, width=8, grid=4)
+    choice = policy(torch.randn(500, 2, 3, generator=torch.Generator().manual_seed(0)) * 100)
+    assert choice.means.shape == (500, 16, 2)
+    line = torch.tensor([-0.75, -0.25, 0.25, 0.75])
+    assert torch.equal(policy.cells, torch.cartesian_prod(line, line))
+    assert 0.2 < (choice.means - policy.cells).abs().max() <= 0.25 + 1e-6
+    alone = MixturePolicy((2, 3), mixtures=1, width=8, grid=1)  # of one Gaussian in the plane it is exact
+    entropy = alone.entropy(alone(torch.zeros(1, 2, 3)), 0.2).item()
+    assert entropy == pytest.approx(np.log(2 * np.pi * np.e * 0.04), abs=1e-5)
+    assert alone.entropy(alone(torch.zeros(1, 2, 3)), 0.1).item() < entropy
+
+
 def test_kl_and_entropy_change_what_is_learned(small_world):
     plain = list(make_agent("grpo", small_world, **QUICK["grpo"]).train(400))
     held = make_agent("grpo", small_world, kl_weight=50.0, **QUICK["grpo"])
@@ -147,6 +166,8 @@ def test_kl_and_entropy_change_what_is_learned(small_world):
     assert wide[-1]["entropy"] > plain[-1]["entropy"]
     with pytest.raises(ValueError, match="at least 2 traces"):
         make_agent("grpo", small_world, group=1)
+    with pytest.raises(ValueError, match="grid must be at least 0"):
+        make_agent("grpo", small_world, grid=-1)
 
 
 @pytest.mark.parametrize("glimpses", [1, 2, 5, 6, 8, 16])

@@ -203,10 +203,11 @@ def test_a_tolerance_of_zero_is_refused(searching):
         make_world(perception=searching, task_options={"toleranze": 1})
 
 
-def test_an_episode_ends_as_soon_as_the_target_is_found(searching):
+def test_an_episode_ends_as_soon_as_the_target_is_found(searching, monkeypatch):
     world = make_world(perception=searching, glimpses=3, task_options={"tolerance": 0.8}, reward="gain")
     episode = world.start(world.scenes(torch.arange(40)))
-    begun, total = episode, torch.zeros(40)
+    begun, total, seen, see = episode, torch.zeros(40), [], world._see
+    monkeypatch.setattr(world, "_see", lambda state, *rest: seen.append(len(state)) or see(state, *rest))
     for _ in range(3):
         before = episode
         episode, reward = world.look(episode, torch.rand(40, 2) * 2 - 1)
@@ -214,6 +215,7 @@ def test_an_episode_ends_as_soon_as_the_target_is_found(searching):
         assert not reward[before.ended].any()
         assert torch.equal(episode.ended, before.ended | episode.judgement.correct | (episode.glimpses == 3))
         total += reward
+        assert seen[-1] == (~before.ended).sum()  # the encoder is not asked about episodes that are over
     assert 0 < (episode.glimpses < 3).sum() < 40
     assert torch.allclose(total, begun.judgement.loss - episode.judgement.loss, atol=1e-5)
     taken = (~episode.gazes[:, 1:, 0].isnan()).sum(dim=1)

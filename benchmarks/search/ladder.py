@@ -1,6 +1,7 @@
 """The search ladder: one perception, and one policy of each seed, on canvases of 60 to 4,000 px."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from foveal_env.world import World, make_world
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
 GLIMPSES = 12
 CONTROLS = ("random", "raster", "saliency", "oracle")
-LEARNERS = ("grpo", "ppo")
-TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "0.5", "--ppo.gamma", "0.5"]
-TRAINING += ["--grpo.scenes", "32", "--grpo.minibatch", "512"]
-TRAINING += ["--grpo.first_deviation", "0.12", "--grpo.last_deviation", "0.05"]
+BUDGET = 1_000_000  # glimpses of training of each policy
+LEARNERS = {
+    "grpo": "--reward gain --grpo.grid 16 --grpo.discount 0.3 --grpo.scenes 32 --grpo.group 8 --grpo.minibatch 512 "
+    "--grpo.entropy_weight 0.02",
+    "ppo": "--reward gain --ppo.gamma 0.5",
+}
 EXHAUSTIVE = 1000  # glimpses that an exhaustive search may take here
 
 
@@ -30,9 +33,13 @@ def world_of(canvas: int, *, split: str = "test", glimpses: int = GLIMPSES) -> W
     return make_world(perception="search", canvas=canvas, split=split, glimpses=glimpses, precision="auto")
 
 
-def trained() -> dict[str, Any]:
-    """Return the policies of all seeds, trained on the canvases of stage 1."""
-    return policies(FOLDER / "ladder", LEARNERS, "--perception", "search", "--glimpses", str(GLIMPSES), *TRAINING)
+def trained() -> dict[str, list[Path]]:
+    """Return the policies of all learners and seeds, trained on the canvases of stage 1."""
+    rules = f"--perception search --glimpses {GLIMPSES} --train_glimpses {BUDGET}".split()
+    found: dict[str, list[Path]] = {}
+    for name, options in LEARNERS.items():
+        found |= policies(FOLDER / "ladder" / name, [name], *rules, *options.split())
+    return found
 
 
 def exhaustive_glimpses(canvas: int) -> int:
