@@ -12,7 +12,8 @@ import torch
 from numba import njit
 
 from benchmarks import RESULTS
-from benchmarks.images import LAYOUT, _shares, digit_scenes, noise, photographs, random_gazes
+from benchmarks.images import LAYOUT, noise, random_gazes
+from benchmarks.images.accuracy import digit_scenes, photographs, shares
 from foveal_env.checkpoint import write_json
 from foveal_env.compiled import _share
 from foveal_env.images import Images
@@ -143,7 +144,7 @@ def main() -> None:
                 if length <= LAYOUT.patch:
                     continue
                 corner, step = (middle - length / 2).tolist(), length.item() / LAYOUT.patch
-                rows, columns = (_shares(corner[1 - a], step, LAYOUT.patch, size[0, a].item()) for a in (0, 1))
+                rows, columns = (shares(corner[1 - a], step, LAYOUT.patch, size[0, a].item()) for a in (0, 1))
                 right = (rows @ (picture.double() / 255) @ columns.T).numpy()
                 one = centre[0, number : number + 1], side[0, number : number + 1]
                 pyramid = images.box_averages(one[0][None], one[1][None], LAYOUT.patch)[0, 0].numpy()

@@ -13,7 +13,7 @@ from foveal_env.world import World, make_world
 
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
 GLIMPSES = 12
-CONTROLS = ("random", "raster", "saliency", "oracle")
+CONTROLS = ("random", "raster", "saliency", "benchmarks.search.most_likely:MostLikely", "oracle")
 BUDGET = 1_000_000  # glimpses of training of each policy
 LEARNERS = {
     "grpo": "--reward gain --grpo.grid 16 --grpo.discount 0.3 --grpo.scenes 32 --grpo.group 8 --grpo.minibatch 512 "
@@ -54,7 +54,10 @@ def exhaustive_glimpses(canvas: int) -> int:
 def measured(world: World, agent: Agent, canvas: int, scenes: int) -> dict[str, Any]:
     """Return the row of one agent on one canvas."""
     found = {"canvas": canvas, "scenes": scenes, **row(agent, judged(world, agent, scenes))}
-    print(f"{canvas} px, {agent.name} {agent.seed}: success {found['accuracy'][-1]}, SPL {found['spl']}", flush=True)
+    found["agent"] = agent.name.rpartition(":")[2]
+    print(
+        f"{canvas} px, {found['agent']} {agent.seed}: success {found['accuracy'][-1]}, SPL {found['spl']}", flush=True
+    )
     return found
 
 
