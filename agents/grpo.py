@@ -25,6 +25,7 @@ from foveal_env import checkpoint
 from foveal_env.world import Episode, World
 
 TINY = 1e-6
+LEFT_OUT = -1e4  # logit of a Gaussian that is not chosen
 START_TO_STOP = -2.0  # log odds of a stop before training: one in eight
 
 
@@ -78,8 +79,8 @@ class MixturePolicy(nn.Module):
                 self.stop.weight.zero_()
                 self.stop.bias.fill_(START_TO_STOP)
 
-    def forward(self, observation: Tensor) -> Choice:
-        """Map [B, N, D] to a choice."""
+    def forward(self, observation: Tensor, seen: Tensor | None = None) -> Choice:
+        """Map [B, N, D] to a choice that leaves out the Gaussians `seen` [B, K] bool."""
         with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
             hidden = self.body(observation)
         hidden = hidden.float()
@@ -88,7 +89,13 @@ class MixturePolicy(nn.Module):
         means = raw[..., :-1].tanh()
         if self.grid:
             means = torch.cat([self.cells + means[..., :2] / self.grid, means[..., 2:]], dim=-1)
-        return Choice(means, raw[..., -1].log_softmax(dim=-1), stop)
+        weights = raw[..., -1] if seen is None else raw[..., -1].masked_fill(seen, LEFT_OUT)
+        return Choice(means, weights.log_softmax(dim=-1), stop)
+
+    def near(self, gazes: Tensor, radius: float) -> Tensor:
+        """Return which cells have a centre closer than `radius` to one of the gazes [B, T, G], [B, K] bool."""
+        squared = (self.cells[:, None] - gazes[:, None, :, :2]).square().sum(dim=-1)
+        return (squared < radius**2).any(dim=-1)  # NaN is no gaze
 
     def entropy(self, choice: Choice, deviation: float) -> Tensor:
         """Return about the entropy of the gaze, [B] in nats: a lower bound; of a grid as if no two cells overlapped."""
@@ -191,6 +198,9 @@ class Grpo(Agent):
         grid: if above 0, K = grid x grid Gaussians in place of `mixtures`, one for each cell of the image, whose means
             stay in their cells. The policy then learns which cell to look at, from looking at all of them at first:
             for searches, where a Gaussian that moves towards what it has seen finds one thing and never the others.
+        inhibition: with a grid, no cell is looked at whose centre is closer than this to an earlier gaze, in half sides
+            of the image (inhibition of return, Posner and Cohen 1984): a policy that sees nothing new at a spot would
+            look there for ever. 0 is none.
         width: units of its hidden layers.
         averaging: share of the averaged weights that each update keeps; greedy gazes come from these (Polyak and
             Juditsky 1992). 0 is the last policy itself. On validation scenes 0.97 gave 95.6 %, the last policy 95.1 %.
@@ -217,6 +227,7 @@ class Grpo(Agent):
         entropy_weight: float = 0.0,
         mixtures: int = 8,
         grid: int = 0,
+        inhibition: float = 0.0,
         width: int = 256,
         averaging: float = 0.97,
         first_deviation: float | None = None,
@@ -226,8 +237,10 @@ class Grpo(Agent):
         if group < 2:
             raise ValueError(f"a group needs at least 2 traces, got group={group}")
         numbers = {"scenes": scenes, "epochs": epochs, "minibatch": minibatch, "mixtures": mixtures, "width": width}
-        if grid < 0:
-            raise ValueError(f"grid must be at least 0, got {grid}")
+        if grid < 0 or inhibition < 0:
+            raise ValueError(f"grid and inhibition must be at least 0, got {grid} and {inhibition}")
+        if inhibition and not grid:
+            raise ValueError("inhibition needs a grid")
         first_deviation = first_deviation if first_deviation is not None else 1 / grid if grid else 0.2
         last_deviation = last_deviation if last_deviation is not None else first_deviation / 2
         deviations = {"first_deviation": first_deviation, "last_deviation": last_deviation}
@@ -239,7 +252,7 @@ class Grpo(Agent):
                 raise ValueError(f"{name} must be above 0, got {value}")
         self.scenes, self.group, self.epochs, self.minibatch = scenes, group, epochs, minibatch
         self.learning_rate, self.discount, self.clip = learning_rate, discount, clip
-        self.kl_weight, self.entropy_weight = kl_weight, entropy_weight
+        self.kl_weight, self.entropy_weight, self.inhibition = kl_weight, entropy_weight, inhibition
         self.first_deviation, self.last_deviation = first_deviation, last_deviation
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -265,8 +278,12 @@ class Grpo(Agent):
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
-        choice = (self.average if greedy else self.policy)(world.observe(episode))
+        choice = (self.average if greedy else self.policy)(world.observe(episode), self._seen(episode))
         return best(choice) if greedy else draw(choice, self.deviation, generator)
+
+    def _seen(self, episode: Episode) -> Tensor | None:
+        """Return the cells [B, K] that are left out, or None where none ever is."""
+        return self.policy.near(episode.gazes, self.inhibition) if self.inhibition else None
 
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
@@ -302,11 +319,15 @@ class Grpo(Agent):
         advantages = group_advantages(returns, active.unflatten(0, groups)).flatten()  # [scenes * G * T], as below
         states = torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1)
         actions = torch.stack([step.action for step in steps], dim=1).flatten(0, 1)
+        seen = None
+        if self.inhibition:
+            seen = torch.stack([self._seen(step.before) for step in steps], dim=1).flatten(0, 1)
         if self.world.ends_early:
             acted = active.flatten()
             states, actions, advantages = states[acted], actions[acted], advantages[acted]
+            seen = None if seen is None else seen[acted]
         self.acted += len(states)
-        logs = self._improve(states, actions, advantages, generator)
+        logs = self._improve(states, seen, actions, advantages, generator)
         return {
             "reward": rewards.sum(dim=1).mean().item(),
             "accuracy": steps[-1].after.judgement.correct.float().mean().item(),
@@ -317,18 +338,19 @@ class Grpo(Agent):
         }
 
     def _improve(
-        self, states: Tensor, actions: Tensor, advantages: Tensor, generator: torch.Generator
+        self, states: Tensor, seen: Tensor | None, actions: Tensor, advantages: Tensor, generator: torch.Generator
     ) -> dict[str, float]:
         """Make the epochs over one batch of rollouts, [glimpses, ...] each; return what there is to log."""
         with torch.no_grad():
-            choice = self.policy(states)
+            choice = self.policy(states, seen)
             old = log_likelihood(actions, choice, self.deviation)
             entropy = self.policy.entropy(choice, self.deviation).mean().item()
         sums = dict.fromkeys(("clip_fraction", "kl", "kl_reference"), 0.0)
         count = 0
         for _ in range(self.epochs):
             for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.minibatch):
-                choice = self.policy(states[rows])
+                left_out = None if seen is None else seen[rows]
+                choice = self.policy(states[rows], left_out)
                 log_ratio = log_likelihood(actions[rows], choice, self.deviation) - old[rows]
                 ratio = log_ratio.exp()
                 clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
@@ -337,7 +359,7 @@ class Grpo(Agent):
                     spread = self.policy.entropy(choice, self.deviation)
                     loss = loss - self.entropy_weight * spread.mean()
                 if self.reference is not None:
-                    divergence = self._divergence(states[rows], actions[rows], log_ratio + old[rows])
+                    divergence = self._divergence(states[rows], left_out, actions[rows], log_ratio + old[rows])
                     loss = loss + self.kl_weight * divergence
                     sums["kl_reference"] += divergence.item()
                 self.optimizer.zero_grad()
@@ -350,9 +372,9 @@ class Grpo(Agent):
         means = {name: total / count for name, total in sums.items() if name != "kl_reference" or self.kl_weight}
         return {"entropy": entropy, **means}
 
-    def _divergence(self, states: Tensor, actions: Tensor, now: Tensor) -> Tensor:
+    def _divergence(self, states: Tensor, seen: Tensor | None, actions: Tensor, now: Tensor) -> Tensor:
         """Estimate KL(policy, reference) as GRPO does: r - 1 - log r, r = reference / policy (2402.03300, eq. 4)."""
-        log_r = log_likelihood(actions, self.reference(states), self.deviation) - now
+        log_r = log_likelihood(actions, self.reference(states, seen), self.deviation) - now
         return (log_r.exp() - 1 - log_r).mean()
 
     def save(self, path: str | os.PathLike) -> None:

@@ -156,6 +156,20 @@ def test_a_grid_has_one_component_in_each_cell():
     assert alone.entropy(alone(torch.zeros(1, 2, 3)), 0.1).item() < entropy
 
 
+def test_inhibition_looks_nowhere_twice(small_world):
+    options = {**QUICK["grpo"], "grid": 8, "inhibition": 0.3, "first_deviation": 0.001}
+    agent = make_agent("grpo", small_world, **options)
+    list(agent.train(400))
+    for greedy in (True, False):
+        scenes = small_world.scenes(torch.arange(50))
+        steps = list(rollout(small_world, agent, small_world.start(scenes), generator=torch.Generator(), greedy=greedy))
+        gazes = steps[-1].after.gazes
+        apart = torch.cdist(gazes, gazes) + torch.eye(gazes.shape[1]) * 9
+        assert apart.min() > 0.3 - 1.5 / 8 - 0.01  # a mean lies up to half a diagonal from the centre of its cell
+    with pytest.raises(ValueError, match="inhibition needs a grid"):
+        make_agent("grpo", small_world, inhibition=0.1)
+
+
 def test_kl_and_entropy_change_what_is_learned(small_world):
     plain = list(make_agent("grpo", small_world, **QUICK["grpo"]).train(400))
     held = make_agent("grpo", small_world, kl_weight=50.0, **QUICK["grpo"])
@@ -166,7 +180,7 @@ def test_kl_and_entropy_change_what_is_learned(small_world):
     assert wide[-1]["entropy"] > plain[-1]["entropy"]
     with pytest.raises(ValueError, match="at least 2 traces"):
         make_agent("grpo", small_world, group=1)
-    with pytest.raises(ValueError, match="grid must be at least 0"):
+    with pytest.raises(ValueError, match="grid and inhibition must be"):
         make_agent("grpo", small_world, grid=-1)
 
 
