@@ -93,9 +93,8 @@ class MixturePolicy(nn.Module):
         return Choice(means, weights.log_softmax(dim=-1), stop)
 
     def near(self, gazes: Tensor, radius: float) -> Tensor:
-        """Return which cells have a centre closer than `radius` to one of the gazes [B, T, G], [B, K] bool."""
-        squared = (self.cells[:, None] - gazes[:, None, :, :2]).square().sum(dim=-1)
-        return (squared < radius**2).any(dim=-1)  # NaN is no gaze
+        """Return which cells have a centre closer than `radius` to which of the gazes [B, T, G], [B, T, K] bool."""
+        return torch.cdist(gazes[..., :2], self.cells, compute_mode="donot_use_mm_for_euclid_dist") < radius
 
     def entropy(self, choice: Choice, deviation: float) -> Tensor:
         """Return about the entropy of the gaze, [B] in nats: a lower bound; of a grid as if no two cells overlapped."""
@@ -278,12 +277,11 @@ class Grpo(Agent):
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
-        choice = (self.average if greedy else self.policy)(world.observe(episode), self._seen(episode))
+        seen = None
+        if self.inhibition:
+            seen = self.policy.near(episode.gazes[:, : 1 + int(episode.glimpses.max())], self.inhibition).any(dim=1)
+        choice = (self.average if greedy else self.policy)(world.observe(episode), seen)
         return best(choice) if greedy else draw(choice, self.deviation, generator)
-
-    def _seen(self, episode: Episode) -> Tensor | None:
-        """Return the cells [B, K] that are left out, or None where none ever is."""
-        return self.policy.near(episode.gazes, self.inhibition) if self.inhibition else None
 
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
@@ -321,7 +319,8 @@ class Grpo(Agent):
         actions = torch.stack([step.action for step in steps], dim=1).flatten(0, 1)
         seen = None
         if self.inhibition:
-            seen = torch.stack([self._seen(step.before) for step in steps], dim=1).flatten(0, 1)
+            near = self.policy.near(steps[-1].before.gazes[:, :-1], self.inhibition)
+            seen = (near.cumsum(dim=1, dtype=torch.int16) > 0).flatten(0, 1)  # [scenes * G * T, K]
         if self.world.ends_early:
             acted = active.flatten()
             states, actions, advantages = states[acted], actions[acted], advantages[acted]

@@ -14,11 +14,12 @@ from foveal_env.world import World, make_world
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
 GLIMPSES = 12
 CONTROLS = ("random", "raster", "saliency", "benchmarks.search.most_likely:MostLikely", "oracle")
+TRAINED = 250  # px, the canvas that the policies are trained on
 BUDGET = 1_000_000  # glimpses of training of each policy
 LEARNERS = {
-    "grpo": "--reward gain --grpo.grid 16 --grpo.discount 0.3 --grpo.scenes 32 --grpo.group 8 --grpo.minibatch 512 "
-    "--grpo.entropy_weight 0.02",
-    "ppo": "--reward gain --ppo.gamma 0.5",
+    "grpo": "--reward gain --grpo.grid 16 --grpo.inhibition 0.1 --grpo.discount 0.3 --grpo.scenes 32 --grpo.group 8 "
+    "--grpo.minibatch 512 --grpo.entropy_weight 0.02",
+    "ppo": "--reward gain --ppo.gamma 0.3",
 }
 EXHAUSTIVE = 1000  # glimpses that an exhaustive search may take here
 
@@ -34,8 +35,8 @@ def world_of(canvas: int, *, split: str = "test", glimpses: int = GLIMPSES) -> W
 
 
 def trained() -> dict[str, list[Path]]:
-    """Return the policies of all learners and seeds, trained on the canvases of stage 1."""
-    rules = f"--perception search --glimpses {GLIMPSES} --train_glimpses {BUDGET}".split()
+    """Return the policies of all learners and seeds."""
+    rules = f"--perception search --canvas {TRAINED} --glimpses {GLIMPSES} --train_glimpses {BUDGET}".split()
     found: dict[str, list[Path]] = {}
     for name, options in LEARNERS.items():
         found |= policies(FOLDER / "ladder" / name, [name], *rules, *options.split())

@@ -14,10 +14,10 @@ class MostLikely(Agent):
     Args:
         world: what it is made for.
         seed: not used.
-        around: cells whose centre is closer than this to an earlier gaze are left out, in half sides of the image.
+        around: cells whose centre is closer than this to an earlier gaze are left out, in half sides of the image; 0 for none.
     """
 
-    def __init__(self, world: World, *, seed: int = 0, around: float = 0.0):
+    def __init__(self, world: World, *, seed: int = 0, around: float = 0.1):
         super().__init__(world, seed=seed)
         line = (torch.arange(CELLS, device=world.device) + 0.5) / CELLS * 2 - 1
         self.around, self.places = around, torch.cartesian_prod(line, line).flip(1)  # (x, y), row by row

@@ -11,38 +11,30 @@ from benchmarks.search import FOLDER, judged, policies, remembered
 from foveal_env.sources.questions import QUESTIONS
 from foveal_env.world import make_world
 
-FEATURE_STEPS = 2500  # of the classifier whose encoder all of them begin with
-STEPS = 3000  # of stage 1 for each question; the perception that answers all of them has as many for each
-ENCODER = (
-    "--multizoom.patch 12 --multizoom.zooms 4 --multizoom.zoom_range [0,2.4] --multizoom.frequencies 3 "
+STEPS = 2500  # of stage 1 for each question; the perception that answers all of them has as many for each
+ENCODER = (  # that of `search`, whose features all of them begin with
+    "--multizoom.patch 12 --multizoom.zooms 5 --multizoom.zoom_range [0,4] --multizoom.frequencies 5 "
     "--multizoom.width 128 --multizoom.heads 4 --multizoom.state_tokens 4"
 )
-FEATURES = (
-    "--source ladder --ladder.of digits --ladder.canvases [180] --ladder.clutter 4 --ladder.augment "
-    f"{ENCODER} --looks 4 --spread 0.3 --beside point"
+STAGE1 = (
+    f"--source questions --task several --questions.augment {ENCODER} --features search --looks 7 --spread 0.3 "
+    "--learning_rate 1e-3"
 )
-STAGE1 = f"--source questions --task several --questions.augment {ENCODER} --looks 7 --spread 0.3 --learning_rate 1e-3"
 GLIMPSES = 6
 TRAINING = ["--reward", "gain", "--grpo.discount", "0.7"]
-BUDGET = 200_000  # glimpses of training for each question
+BUDGET = 100_000  # glimpses of training for each question
 SCENES = 1000
 
 
-def pretrained(folder: Path, *options: str) -> Path:
-    """Return the perception in a folder; trained with these options where it is not there yet."""
-    if not (folder / "perception.safetensors").is_file():
-        resume = ["--resume"] if (folder / "training.safetensors").is_file() else []
-        call("pretrain", *options, "--out", str(folder), *resume)
-    return folder / "perception.safetensors"
-
-
 def perception(question: str | None) -> Path:
-    """Return the perception of one question, or None: of all."""
-    features = pretrained(FOLDER / "several" / "features", *FEATURES.split(), "--steps", str(FEATURE_STEPS))
-    ask = [] if question is None else ["--questions.ask", question]
-    steps = STEPS if question else STEPS * len(QUESTIONS)
-    options = [*STAGE1.split(), *ask, "--features", str(features), "--steps", str(steps)]
-    return pretrained(FOLDER / "several" / f"perception-{question or 'all'}", *options)
+    """Return the perception of one question, or None: of all; trained where it is not there yet."""
+    folder = FOLDER / "several" / f"perception-{question or 'all'}"
+    if not (folder / "perception.safetensors").is_file():
+        ask = [] if question is None else ["--questions.ask", question]
+        steps = STEPS if question else STEPS * len(QUESTIONS)
+        resume = ["--resume"] if (folder / "training.safetensors").is_file() else []
+        call(f"pretrain {STAGE1} --steps {steps}", *ask, "--out", str(folder), *resume)
+    return folder / "perception.safetensors"
 
 
 def measure_one(question: str | None) -> dict[str, list[float]]:

@@ -78,7 +78,7 @@ class Questions(Arranged):
         """The task of each question, and its options."""
         return {
             "large": {"task": "classify", "config": {"classes": list(self.classes)}},
-            "where": {"task": "locate", "config": {}},
+            "where": {"task": "search", "config": {}},
             "count": {"task": "classify", "config": {"classes": [str(number) for number in range(MOST + 1)]}},
         }
 
