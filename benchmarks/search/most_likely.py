@@ -14,7 +14,8 @@ class MostLikely(Agent):
     Args:
         world: what it is made for.
         seed: not used.
-        around: cells whose centre is closer than this to an earlier gaze are left out, in half sides of the image; 0 for none.
+        around: cells whose centre is closer than this to an earlier gaze are left out, in half sides of the image; 0
+            for none.
     """
 
     def __init__(self, world: World, *, seed: int = 0, around: float = 0.1):
