@@ -19,9 +19,10 @@ SCENES = 1000
 
 
 @torch.no_grad()
-def searched(world: World, agent: Agent, scenes: Scenes) -> Episode:
-    """Return the last episodes of a greedy search."""
-    *_, last = rollout(world, agent, world.start(scenes), generator=torch.Generator().manual_seed(0), greedy=True)
+def searched(world: World, agent: Agent, scenes: Scenes, *, greedy: bool = True, seed: int = 0) -> Episode:
+    """Return the last episodes of a search, greedy or drawn from the policy."""
+    generator = torch.Generator().manual_seed(seed)
+    *_, last = rollout(world, agent, world.start(scenes), generator=generator, greedy=greedy)
     return last.after
 
 
@@ -34,22 +35,36 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
     return (one - other)[:, 1:, :2].square().sum(dim=-1).sqrt().nanmean(dim=1)
 
 
-def paths_apart(world: World, agents: Sequence[Agent], scenes: Scenes, others: Scenes) -> dict[str, Any]:
-    """Compare the paths of each policy under two prompts with those of two policies under one prompt."""
-    prompts, seeds = [], []
-    gazes = [[searched(world, agent, asked).gazes for asked in (scenes, others)] for agent in agents]
-    for number, (right, other) in enumerate(gazes):
-        prompts.append(apart(right, other))
-        seeds.append(apart(right, gazes[(number + 1) % len(gazes)][0]))
-    by_prompt, by_seed = (torch.stack(found).nanmean(dim=0) for found in (prompts, seeds))
-    both = ~(by_prompt.isnan() | by_seed.isnan())
-    test = stats.wilcoxon(by_prompt[both].numpy(), by_seed[both].numpy(), alternative="greater")
+def compared(by_prompt: Sequence[Tensor], by_seed: Sequence[Tensor]) -> dict[str, Any]:
+    """Compare how far paths are apart under two prompts and under one, [B] of each policy: means over policies."""
+    prompts, seeds = (torch.stack(list(found)).nanmean(dim=0) for found in (by_prompt, by_seed))
+    both = ~(prompts.isnan() | seeds.isnan())
+    test = stats.wilcoxon(prompts[both].numpy(), seeds[both].numpy(), alternative="greater")
     return {
-        "distance_two_prompts": round(by_prompt[both].mean().item(), 4),
-        "distance_two_seeds": round(by_seed[both].mean().item(), 4),
-        "distance_scenes": int(both.sum()),
-        "distance_farther": round((by_prompt > by_seed)[both].float().mean().item(), 4),
+        "two_prompts": round(prompts[both].mean().item(), 4),
+        "two_seeds": round(seeds[both].mean().item(), 4),
+        "scenes": int(both.sum()),
+        "farther": round((prompts > seeds)[both].float().mean().item(), 4),
         "wilcoxon_p": float(f"{test.pvalue:.3g}"),
+    }
+
+
+def paths_apart(world: World, agents: Sequence[Agent], scenes: Scenes, others: Scenes) -> dict[str, Any]:
+    """Compare paths under two prompts with paths under one prompt.
+
+    "policies": greedy ones; two seeds are two policies, trained apart. "draws": of one policy; two seeds are two draws
+    of its gazes, and the paths under two prompts are two draws as well.
+    """
+    greedy = [[searched(world, agent, asked).gazes for asked in (scenes, others)] for agent in agents]
+    asks = ((scenes, 0), (scenes, 1), (others, 1))
+    draws = [[searched(world, agent, asked, greedy=False, seed=seed).gazes for asked, seed in asks] for agent in agents]
+    following = [*greedy[1:], greedy[0]]
+    return {
+        "policies": compared(
+            [apart(one, other) for one, other in greedy],
+            [apart(one, next_one) for (one, _), (next_one, _) in zip(greedy, following, strict=True)],
+        ),
+        "draws": compared([apart(one, other) for one, _, other in draws], [apart(one, same) for one, same, _ in draws]),
     }
 
 
@@ -68,7 +83,7 @@ def measure_prompts() -> dict[str, Any]:
         "prompt_effect_points": round(sum(differences) / len(differences), 2),
         "success_right_prompt": [round(value, 4) for value in success["right"]],
         "success_wrong_prompt": [round(value, 4) for value in success["wrong"]],
-        **paths_apart(world, policies, scenes, others),
+        "paths": paths_apart(world, policies, scenes, others),
     }
 
 

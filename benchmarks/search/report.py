@@ -12,7 +12,7 @@ from agents.base import load_agent
 from agents.report import CONTROLS, save_figure
 from benchmarks import ROOT, put_in
 from benchmarks.report import line
-from benchmarks.search.ladder import GLIMPSES, trained, world_of
+from benchmarks.search.ladder import GLIMPSES, TRAINED, trained, world_of
 from benchmarks.search.locate import CANVAS as LOCATE_CANVAS
 from benchmarks.search.prompts import CANVAS, SCENES, searched
 from foveal_env.render import draw
@@ -44,8 +44,26 @@ def ladder_section(contents: dict[str, Any]) -> str:
         f"Within {GLIMPSES} glimpses after the first look at the centre; `exhaustive` is a raster of as many glimpses "
         f"as show every digit whole in a sharp window ({needed}), on 200 scenes, where that is at most 1,000."
     )
+    parts.append(ladder_words(success))
     parts.append("![Success and SPL by canvas](search_ladder.png)")
     return "\n\n".join(parts)
+
+
+def ladder_words(success: dict[str, Any]) -> str:
+    """Say where it breaks, and why."""
+    at = {canvas: {name: f"{100 * value[0]:.0f} %" for name, value in row.items()} for canvas, row in success.items()}
+    return (
+        f"On {TRAINED} px, where the policies were trained, GRPO finds {at['250']['grpo']} and random gaze "
+        f"{at['250']['random']}. GRPO chooses among the cells of a grid and looks at none twice; "
+        "Stable-Baselines3's PPO does neither. Two searchers that learn nothing, and look nowhere twice either, find "
+        f"more: saliency ({at['250']['saliency']}) sees the whole image in 64 x 64 px, and `MostLikely` "
+        f"({at['250']['MostLikely']}) looks where the frozen head's own map is highest. The policy breaks at 500 px "
+        f"({at['500']['grpo']}): there a texel of its widest patch covers 42 px, more than the 28 px of a digit, and "
+        f"it hardly sees where candidates are; looking near the target still finds {at['500']['oracle']}. The "
+        f"perception, which has learned 60 to 400 px, breaks at 1,000 px (near the target {at['1000']['oracle']}): a "
+        "texel of its sharpest patch covers 5 px there, and 21 px at 4,000 px. The number of its zooms is fixed, and "
+        "they are relative to the image."
+    )
 
 
 def plot_ladder(path: Path, contents: dict[str, Any]) -> None:
@@ -99,16 +117,25 @@ def draw_prompts(path: Path, scenes: int = 3) -> None:
 def prompts_section(contents: dict[str, Any]) -> str:
     """Return the figures of the prompt in words."""
     right, wrong = (100 * np.mean(contents[f"success_{name}_prompt"]) for name in ("right", "wrong"))
-    return (
-        f"On {SCENES:,} test scenes of {CANVAS} px, GRPO finds the target in {right:.1f} % when the prompt names it "
-        f"and in {wrong:.1f} % when it names another candidate of the same scene: "
-        f"**{contents['prompt_effect_points']:.1f} points**. The distance of two paths is the mean distance between "
-        "the gazes of the same glimpse, over the glimpses that both took, in half sides of the image (the "
-        f"{contents['distance_scenes']:,} scenes where both took one). Between two prompts and one policy it is "
-        f"{contents['distance_two_prompts']:.3f}, between two policies (seeds) and one prompt "
-        f"{contents['distance_two_seeds']:.3f}; it is larger in {contents['distance_farther']:.0%} of the scenes "
-        f"(Wilcoxon signed-rank test over scenes, one-sided: p = {contents['wilcoxon_p']:.1g}).\n\n"
-        "![The same scenes under four prompts](search_prompts.png)"
+    lines = [line(["mean distance of two paths", "two prompts", "one prompt", "farther apart under two", "p"])]
+    lines.append(line(["---"] * 5))
+    for key, name in (("draws", "two draws from one policy"), ("policies", "greedy; one prompt: two policies")):
+        found = contents["paths"][key]
+        shares = (f"{found['two_prompts']:.3f}", f"{found['two_seeds']:.3f}", f"{found['farther']:.0%} of the scenes")
+        lines.append(line([name, *shares, f"{found['wilcoxon_p']:.1g}"]))
+    return "\n\n".join(
+        [
+            f"On {SCENES:,} test scenes of {CANVAS} px, GRPO finds the target in {right:.1f} % when the prompt names "
+            f"it and in {wrong:.1f} % when it names another candidate of the same scene: "
+            f"**{contents['prompt_effect_points']:.1f} points**.",
+            "The distance of two paths is the mean distance between the gazes of the same glimpse, over the glimpses "
+            "that both took, in half sides of the image; p is that of a Wilcoxon signed-rank test over scenes, "
+            "one-sided. Of one policy, paths under two prompts are farther apart than paths under one. Policies that "
+            "were trained apart have habits of their own of where to begin, and those differ by more than what a "
+            "prompt changes in one of them.",
+            "\n".join(lines),
+            "![The same scenes under four prompts](search_prompts.png)",
+        ]
     )
 
 
