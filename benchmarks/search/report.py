@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from agents.base import load_agent
-from agents.report import CONTROLS, save_figure
+from agents.report import save_figure
 from benchmarks import ROOT, put_in
 from benchmarks.report import line
-from benchmarks.search.ladder import GLIMPSES, TRAINED, trained, world_of
+from benchmarks.search.ladder import GLIMPSES, LEARNERS, TRAINED, trained, world_of
 from benchmarks.search.locate import CANVAS as LOCATE_CANVAS
 from benchmarks.search.prompts import CANVAS, SCENES, searched
 from foveal_env.render import draw
@@ -42,7 +42,7 @@ def ladder_section(contents: dict[str, Any]) -> str:
     needed = ", ".join(f"{canvas} px {number:,}" for canvas, number in contents["exhaustive_glimpses"].items())
     parts.append(
         f"Within {GLIMPSES} glimpses after the first look at the centre; `exhaustive` is a raster of as many glimpses "
-        f"as show every digit whole in a sharp window ({needed}), on 200 scenes, where that is at most 1,000."
+        f"as show every digit whole in the sharpest window that holds it ({needed}), on 200 scenes."
     )
     parts.append(ladder_words(success))
     parts.append("![Success and SPL by canvas](search_ladder.png)")
@@ -77,7 +77,7 @@ def plot_ladder(path: Path, contents: dict[str, Any]) -> None:
             canvases = [canvas for canvas in found if name in found[canvas]]
             mean, deviation = 100 * np.array([found[canvas][name] for canvas in canvases]).T
             x = [int(canvas) for canvas in canvases]
-            style = "--" if name in CONTROLS else "-"
+            style = "-" if name in LEARNERS else "--"
             (drawn,) = axes.plot(x, mean, style, marker="o", ms=4, label=name)
             axes.fill_between(x, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2, lw=0)
         axes.set_xscale("log")
