@@ -132,7 +132,7 @@ def prompts_section(contents: dict[str, Any]) -> str:
             "that both took, in half sides of the image; p is that of a Wilcoxon signed-rank test over scenes, "
             "one-sided. Of one policy, paths under two prompts are farther apart than paths under one. Policies that "
             "were trained apart have habits of their own of where to begin, and those differ by more than what a "
-            "prompt changes in one of them.",
+            "prompt changes in one of them. The draws were compared after the policies had been, and because of them.",
             "\n".join(lines),
             "![The same scenes under four prompts](search_prompts.png)",
         ]
