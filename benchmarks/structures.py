@@ -15,7 +15,7 @@ from benchmarks import RESULTS
 from benchmarks.images import LAYOUT, noise, random_gazes
 from benchmarks.images.accuracy import digit_scenes, photographs, shares
 from foveal_env.checkpoint import write_json
-from foveal_env.compiled import _share
+from foveal_env.compiled import share
 from foveal_env.images import Images
 from foveal_env.retina import extract, patch_squares
 
@@ -95,7 +95,7 @@ def average(table: np.ndarray, kind: str, centre: torch.Tensor, side: torch.Tens
     """Return the patches [N, C, P, P] of squares with centre [N, 2] and side [N]."""
     out = np.empty((len(side), table.shape[2], patch, patch), np.float32)
     arrays = table, centre.double().numpy(), side.double().numpy(), out
-    _share(lambda first, last: KINDS[kind][0](*arrays, first, last), len(side), seconds=8e-9 * out.size)
+    share(lambda first, last: KINDS[kind][0](*arrays, first, last), len(side), seconds=8e-9 * out.size)
     return out
 
 

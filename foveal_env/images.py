@@ -6,16 +6,16 @@ the area that it shares with each of them: exact in the image itself, and for a 
 its border cuts. What lies outside the image is 0.
 
 Why not integral images, as in arXiv 2604.20392: measured with `python -m benchmarks.structures` on two cores, all
-compiled alike, for 64 glimpses of eight zooms of 16 px, against a table of 32 bits read in whole pixels, the papers'
+compiled for the CPU, for 64 glimpses of eight zooms of 16 px, against a table of 32 bits read in whole pixels, the papers'
 way, and one of 64 bits interpolated between them,
 
     |                                      | pyramid   | 32 bits   | 64 bits   |
     | memory over the decoded image        | 1.34      | 4.00      | 8.00      |
     | error of 255, mean                   | 0.05      | 1.42      | 0.00      |
     | error of 255, 99.9th percentile      | 3.4       | 37.9      | 0.0       |
-    | 64 glimpses of a 64 px image         | 0.76 ms   | 0.70 ms   | 1.25 ms   |
-    | 64 glimpses of an 8,192 px image     | 1.83 ms   | 3.53 ms   | 6.73 ms   |
-    | preparing the 8,192 px image         | 552 ms    | 2,480 ms  | 2,320 ms  |
+    | 64 glimpses of a 64 px image         | 0.44 ms   | 0.87 ms   | 1.46 ms   |
+    | 64 glimpses of an 8,192 px image     | 0.96 ms   | 3.41 ms   | 6.95 ms   |
+    | preparing the 8,192 px image         | 605 ms    | 2,310 ms  | 2,759 ms  |
 
 A table of sums is read in four places however large the box, but they lie far apart, in a table that no cache holds; a
 window of a level is small and lies together. Sums also need more bits than pixels do. FINEST = 4 is the smallest whole
@@ -164,9 +164,9 @@ class Images(Batch):
         if centre.shape != (*side.shape, 2) or len(side) != len(self):
             raise ValueError(f"{len(self)} images, but centres {list(centre.shape)} and sides {list(side.shape)}")
         if not (self.slides or self.texels.is_cuda):
-            from foveal_env import compiled
+            from foveal_env import boxes
 
-            found = compiled.box_averages(self.texels, self.offset, self.size, centre, side, patch=patch, finest=FINEST)
+            found = boxes.box_averages(self.texels, self.offset, self.size, centre, side, patch=patch, finest=FINEST)
             if found is not None:
                 return found
         if not torch.isfinite(centre).all():
