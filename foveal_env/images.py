@@ -6,8 +6,8 @@ the area that it shares with each of them: exact in the image itself, and for a 
 its border cuts. What lies outside the image is 0.
 
 Why not integral images, as in arXiv 2604.20392: measured with `python -m benchmarks.structures` on two cores, all
-compiled for the CPU, for 64 glimpses of eight zooms of 16 px, against a table of 32 bits read in whole pixels, the papers'
-way, and one of 64 bits interpolated between them,
+compiled, for 64 glimpses of eight zooms of 16 px, against a table of 32 bits read in whole pixels, the papers' way, and
+one of 64 bits interpolated between them,
 
     |                                      | pyramid   | 32 bits   | 64 bits   |
     | memory over the decoded image        | 1.34      | 4.00      | 8.00      |
