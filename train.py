@@ -78,9 +78,10 @@ def policy_command(
     others = [make_agent(name, test, seed=seed, **agents.get(name, {})) for name in names]
     for judged in tqdm([*others, learner], desc="evaluate"):
         evaluations[judged.name] = evaluate(test, judged, scenes=scenes, seed=seed)
+        warn_of_collapse(judged, evaluations[judged.name])
         rows.append(row(judged, evaluations[judged.name]))
     finish(folder, test, rows, evaluations[learner.name], command=command, seed=seed, scenes=scenes)
-    conclude(rows, learner.name, evaluations[learner.name], folder)
+    conclude(rows, learner.name, folder)
 
 
 def evaluate_command(
@@ -117,6 +118,7 @@ def evaluate_command(
     rows = []
     for agent in tqdm(judged, desc="evaluate"):
         evaluation = evaluate(judged_in, agent, scenes=scenes, seed=seed)
+        warn_of_collapse(agent, evaluation)
         rows.append(row(agent, evaluation))
     finish(Path(out), judged_in, rows, evaluation, command=command, seed=seed, scenes=scenes)
 
@@ -170,6 +172,7 @@ def compare_command(
                 agent = resumed(agent, saved, train_glimpses) if resume and saved.is_file() else agent
                 train_agent(agent, train_glimpses, saved.parent, validation=validation, curve=curve)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
+            warn_of_collapse(agent, evaluation)
             last = evaluation if agent.learns or last is None else last
             rows.append(row(agent, evaluation))
             if agent.learns and curve:
@@ -387,16 +390,20 @@ def finish(
     print(table(contents))
 
 
-def conclude(rows: list[dict[str, Any]], name: str, evaluation: Evaluation, folder: Path) -> None:
+def warn_of_collapse(agent: Agent, evaluation: Evaluation) -> None:
+    """Say in words if a learned policy looks at the same spots whatever it sees, or is stuck in a corner."""
+    fault = collapse(evaluation.gazes[:, 1:]) if agent.learns else None
+    if fault:
+        tqdm.write(f"warning: the policy of {agent.name}, seed {agent.seed}, has {fault}")
+
+
+def conclude(rows: list[dict[str, Any]], name: str, folder: Path) -> None:
     """Say in words what was learned, and where the files are."""
     accuracy = {entry["agent"]: entry["accuracy"][-1] for entry in rows}
     print(f"\n{name}: {accuracy[name]:.1%} right at the last glimpse", end="")
     print(f", random gaze {accuracy['random']:.1%}" if "random" in accuracy else "", end="")
     closed = gap_closed(rows, name)
     print(f"; it closes {closed:.0%} of the distance to near-the-target gaze" if closed is not None else "")
-    fault = collapse(evaluation.gazes[:, 1:])
-    if fault:
-        print(f"warning: the policy has {fault}")
     print(f"files in {folder}: results.json, results.csv, accuracy.png, scan_paths.png, policy.safetensors, run.json")
     print(f"watch the training: tensorboard --logdir {folder}")
 
@@ -410,6 +417,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 GROUPED = {"world", "agents", "source", "encoder_options", "training", "command", "source_name"}  # not options by name
 MADE_HERE = {"perception", "source", "seed", "traces"}  # of the training
+MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is judged
+    *("out", "device", "perception", "train_glimpses", "steps", "scenes", "controls", "learners", "seeds", "curve"),
+    *("start", "policy", "features"),
+}
 COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before anything is done
 NOT_OF_WORLD = {
     "show": {"split", "source", "canvas", "source_options", "reward", "price", "task", "task_options"}
@@ -492,7 +503,10 @@ def run(command: str, options: dict[str, Any], named: argparse.Namespace, typed:
         if options.get(name) is not None and options[name] < 1:
             raise ValueError(f"{name} must be at least 1, got {options[name]}")
     repeatable = {name: value for name, value in options.items() if name not in ("resume", "config")}
-    write_json(Path(options["out"]) / "run.json", {command: repeatable})
+    record = Path(options["out"]) / "run.json"
+    if options.get("resume") and record.is_file():
+        check_goes_on(read_config([str(record)]), command, repeatable, record)
+    write_json(record, {command: repeatable})
     own = {name: options[name] for name in inspect.signature(COMMANDS[command]).parameters if name in options}
     if command == "pretrain":
         names = set(inspect.signature(Pretraining).parameters) - MADE_HERE
@@ -507,6 +521,19 @@ def run(command: str, options: dict[str, Any], named: argparse.Namespace, typed:
     world.pop("split", None)
     agents = {name: options.get(group_name(name), {}) for name in named.agents}
     return COMMANDS[command](command=typed, world=world, agents=agents, **own)
+
+
+def check_goes_on(before: tuple[str, dict[str, Any]], command: str, options: dict[str, Any], record: Path) -> None:
+    """Raise ValueError unless a command with `--resume` is the one that `record` tells of, or only more of it."""
+    there, then = before
+    if there != command:
+        raise ValueError(f"--resume: {record} is of {there!r}, not of {command!r}")
+    for name in options.keys() & then.keys() - MAY_CHANGE:
+        if json.loads(json.dumps(options[name])) != then[name]:
+            raise ValueError(
+                f"--resume goes on with the run of {record}, whose {name} is {then[name]}, not {options[name]}; "
+                "begin a new one in another --out"
+            )
 
 
 def names_in(command: str, arguments: list[str], config: dict[str, Any]) -> argparse.Namespace:
@@ -525,10 +552,11 @@ def names_in(command: str, arguments: list[str], config: dict[str, Any]) -> argp
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line; `arguments` default to those of the process, and none at all means the main job."""
+    """Run a command line; `arguments` default to those of the process, and without a command it is the main job's."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     typed = shlex.join(["python", "train.py", *arguments])
-    arguments = arguments or MAIN
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--config")):
+        arguments = [*MAIN, *arguments]
     warnings.filterwarnings("ignore", message=".*GPU.*MlpPolicy.*")
     keep_freed_memory()
     try:
@@ -583,6 +611,7 @@ def flat(options: dict[str, Any], known: set[str], prefix: str = "") -> Iterator
 def overview() -> str:
     """Return the help of the whole program."""
     lines = [(__doc__ or "").splitlines()[0], "", "usage: python train.py [COMMAND] [options]", ""]
+    lines += [f"  {'':10} Without a command: {shlex.join(MAIN)}, and the options given"]
     for name, function in COMMANDS.items():
         lines.append(f"  {name:10} {parse_docstring(function.__doc__).short_description}")
     lines += ["", "  --config runs/NAME/run.json   repeat a run; further options change it"]

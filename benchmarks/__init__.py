@@ -1,4 +1,4 @@
-"""What is timed and compared: ``python -m benchmarks.NAME`` writes results/NAME.json and README's table."""
+"""What is timed and compared: ``python -m benchmarks.NAME`` writes results/NAME.json and a table."""
 
 import re
 import shlex

@@ -28,15 +28,23 @@ def main() -> None:
     closed = {name: gap_closed(results["rows"], name) for name in LEARNERS}
     results["gap_closed"] = {name: round(share, 3) for name, share in closed.items()}
     pixels = results["sensor_pixels_per_glimpse"]
+    spent = sorted({entry["train_glimpses"] for entry in results["rows"] if entry["train_glimpses"]})
+    budget = " to ".join(f"{glimpses:,}" for glimpses in dict.fromkeys((spent[0], spent[-1])))
+    runs = {seed: [e for e in results["rows"] if e["seed"] == seed or not e["train_glimpses"]] for seed in range(SEEDS)}
+    by_seed = ", ".join(
+        f"{gap_closed(runs[entry['seed']], 'grpo'):.0%} in {entry['train_seconds']:.0f} s"
+        for entry in results["rows"]
+        if entry["agent"] == "grpo"
+    )
     notes = [
         f"Mean ± half width of the 95 % interval over {SEEDS} seeds, {results['scenes']} test scenes on a canvas of "
         f"{results['canvas']} px, {pixels} sensor pixels a glimpse ({pixels / results['canvas'] ** 2:.1%} of the "
-        f"image), {results['rows'][-1]['train_glimpses']:,} glimpses of training for each learner, "
+        f"image), {budget} glimpses of training for each learner, whose updates are of different sizes; "
         f"{torch.get_num_threads()} CPU threads. At the last glimpse "
         + ", ".join(f"{name} closes {share:.0%}" for name, share in closed.items())
-        + " of the distance from `random` to `oracle`. `oracle` looks near the target because it knows where it is; "
-        "`greedy_oracle` knows the label as well: bounds, not competitors. `python -m benchmarks.agents` makes it "
-        "again.",
+        + f" of the distance from `random` to `oracle` (the seeds of grpo: {by_seed}). `oracle` looks near the target "
+        "because it knows where it is; `greedy_oracle` knows the label as well: bounds, not competitors. "
+        "`python -m benchmarks.agents` makes it again.",
         "![Accuracy against glimpses](docs/accuracy.png)",
     ]
     (ROOT / "docs").mkdir(exist_ok=True)

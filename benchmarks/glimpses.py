@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import RESULTS, ROOT, call
-from benchmarks.full_image import ConvNet, accuracy_full_image, train_full_image
+from benchmarks.full_image import ConvNet, ViT, accuracy_full_image, train_full_image
 from encoders.base import Glimpse
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
@@ -103,6 +103,24 @@ ROWS: dict[str, Row] = {
         side=100,
         to_beat="1.71 (2,880 px)",
         full_image={"conv net": lambda: ConvNet(1, 10)},
+    ),
+    "imagenette": Row(
+        source="imagenette",
+        source_options={"augment": True},
+        encoder={"patch": 16, "zooms": 3, "zoom_range": [1, 3], "width": 128, "heads": 4, "state_tokens": 8},
+        rounds=({"steps": 20_000, "looks": 9},),
+        glimpses=8,
+        budget=400_000,
+        side=160,
+        to_beat="random control + 3.3 points; ViT of the same width, depth and budget - 2 points",
+        full_image={
+            "ViT": lambda: ViT(3, 10, side=160, width=128, depth=2, heads=4),
+            "conv net": lambda: ConvNet(3, 10),
+        },
+        learners=("grpo",),
+        controls=("random", "centre", "raster", "greedy_oracle"),
+        scenes=3925,
+        perceptions=1,
     ),
 }  # fmt: skip
 

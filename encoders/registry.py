@@ -1,5 +1,6 @@
 """Names for things that plug in: a dictionary from a short name to ``"module:Class"``, resolved when asked for."""
 
+import inspect
 from importlib import import_module
 from typing import Any
 
@@ -35,8 +36,15 @@ class Registry(dict[str, str]):
         return found
 
     def make(self, name: str, **config: Any) -> Any:
-        """Construct the class called `name`; TypeError on options that it does not have."""
-        return self.resolve(name)(**config)
+        """Construct the class called `name`; TypeError on options that it does not have names those that it has."""
+        found = self.resolve(name)
+        parameters = inspect.signature(found).parameters
+        unknown = [option for option in config if option not in parameters]
+        if unknown and not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+            raise TypeError(
+                f"{self.kind} {name!r} has no option {', '.join(map(repr, unknown))}; known: {', '.join(parameters)}"
+            )
+        return found(**config)
 
 
 def _import(path: str) -> Any:

@@ -2,7 +2,8 @@
 
 A patch is two weighted sums: down the texels of its window into one row for each row of boxes, then, turned, across
 these. Both take LANES neighbours at once. A compiler does not find that by itself, since the sums are short and begin
-anywhere, so that the two steps are written for LLVM as Numba's intrinsics: 1.5 to 2.3 times as fast as plain loops.
+anywhere, so that the two steps are written for LLVM as Numba's intrinsics: on a CPU with AVX-512 1.4 to 2.4 times as
+fast as plain loops (benchmarks/README.md).
 """
 
 import math
@@ -36,13 +37,16 @@ def box_averages(
         finest: texels across a box, at least.
 
     Returns:
-        [B, K, C, P, P] float32 in [0, 1]; None where a centre is NaN or infinite.
+        [B, K, C, P, P] float32 in [0, 1], without a gradient; None where a centre or a side is NaN or infinite, or a
+        side is not above 0.
     """
     (batch, count), channels = side.shape, texels.shape[1]
     out, lost = torch.empty(batch, count, channels, patch, patch), np.zeros(1, dtype=bool)
     flat = texels.numpy().reshape(-1)
     arrays = (
-        flat if len(flat) >= 16 * LANES else np.pad(flat, (0, LANES)),  # whole lanes are read, of a tiny image too
+        # Whole lanes are read. The windows of a tiny image may be longer than all of its pyramid; of a larger one the
+        # coarser levels, a third of the finest one's texels, are more than LANES.
+        flat if len(flat) >= 16 * LANES else np.pad(flat, (0, LANES)),
         channels,
         offset.numpy(),
         np.ascontiguousarray(size.numpy()),
@@ -59,17 +63,20 @@ def box_averages(
 @compile_
 def _box_averages(texels, channels, offset, size, centre, side, finest, out, lost, first, last):
     count, patch = side.shape[1], out.shape[3]
-    longest = _whole((int(2 * finest * patch) + 3) * channels)
+    longest = _whole((int(2 * finest * patch) + 3) * channels)  # a window, its ends cut, and one texel behind it
     rows = np.zeros((_whole(patch), longest), np.float32)  # sums down: of each row of boxes, for each texel
     columns = np.empty((longest, _whole(patch)), np.float32)  # the same, turned
     boxes = np.zeros((LANES, LANES), np.float32)  # sums across: of some columns of boxes, for each row of them
     for number in range(first, last):
         image, which = number // count, number % count
-        if not (math.isfinite(centre[image, which, 0]) and math.isfinite(centre[image, which, 1])):
+        length = side[image, which]
+        if not (
+            math.isfinite(centre[image, which, 0]) and math.isfinite(centre[image, which, 1]) and 0 < length < np.inf
+        ):
             lost[0] = True
             return
         start, height, width = offset[image], size[image, 0], size[image, 1]
-        box = np.float64(side[image, which]) / patch
+        box = np.float64(length) / patch
         texel = 1.0
         while box >= 2 * finest * texel and max(height, width) > 1:
             start += height * width
@@ -82,8 +89,8 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, los
             width,
             size[image, 0] / texel,
             size[image, 1] / texel,
-            (centre[image, which, 0] - np.float64(side[image, which]) / 2) / texel,
-            (centre[image, which, 1] - np.float64(side[image, which]) / 2) / texel,
+            (centre[image, which, 0] - np.float64(length) / 2) / texel,
+            (centre[image, which, 1] - np.float64(length) / 2) / texel,
             box / texel,
             rows,
             columns,
@@ -103,8 +110,10 @@ def _patch(texels, start, channels, width, bottom, right, x, y, box, rows, colum
     length = (int(min(np.float64(width), math.ceil(x + patch * box) + 1.0)) - left) * channels
     stride, lowest = width * channels, math.ceil(bottom) - 1
     window = start + left * channels
-    end_of_window = window + min(int(max(y + patch * box, 0.0)), lowest) * stride + _whole(length)
-    before = max(0, end_of_window - len(texels))  # the window begins earlier, so as not to end behind the last texel
+    last_line = int(min(max(y + patch * box, 0.0), np.float64(lowest)))
+    # The window begins earlier, so as not to end behind the last texel: by less than LANES, since what is wanted of it
+    # lies in the texels.
+    before = max(0, window + last_line * stride + _whole(length) - len(texels))
     window -= before
 
     for i in range(patch):
@@ -167,7 +176,7 @@ def _weigh(_, source, at, step, count, weights, out, to):
     """Write a line of LANES numbers: all * (line 0 + ... + line count - 1) - less * line 0 + more * line `count`.
 
     Line n begins at source[at + n * step], the result at out[to]; `weights` are (all, less, more); arrays are taken as
-    flat. Up to 256 lines of uint8 are added up exactly.
+    flat. Up to 256 lines of uint8 are added up exactly; a box of a level is at most 2 * FINEST texels high.
     """
     whole = source.dtype == types.uint8
 
@@ -185,7 +194,7 @@ def _weigh(_, source, at, step, count, weights, out, to):
         def float_(value: Any) -> Any:
             return builder.uitofp(value, _LINE) if whole else value
 
-        total = cgutils.alloca_once_value(builder, ir.Constant(summed, None))
+        total = cgutils.alloca_once(builder, summed)
         builder.store(ir.Constant(summed, None), total)
         with cgutils.for_range(builder, count) as loop:
             add = builder.add if whole else builder.fadd
@@ -242,7 +251,7 @@ def _store_first(context: Any, builder: Any, kind: Any, array: Any, index: Any, 
         with all_of_them:
             builder.store(row, _pointer(context, builder, kind, array, index, ir.FloatType())).align = 4
         with some:
-            rest, to = cgutils.alloca_once_value(builder, row), cgutils.alloca_once_value(builder, index)
+            rest, to = cgutils.alloca_once(builder, row.type), cgutils.alloca_once(builder, index.type)
             builder.store(row, rest)
             builder.store(index, to)
             part = LANES // 2

@@ -60,7 +60,13 @@ def load(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict[st
         raise ValueError(f"{path} is not a {kind} checkpoint but {found}")
     if metadata.get("version") != str(VERSION):
         raise ValueError(f"{path} has format version {metadata.get('version')}, this release reads {VERSION}")
-    return tensors, json.loads(metadata["header"])
+    try:
+        header = json.loads(metadata.get("header", ""))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: its header is no JSON: {error}") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is damaged: its header holds no settings but {header!r}")
+    return tensors, header
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

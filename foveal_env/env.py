@@ -55,7 +55,11 @@ class FovealVectorEnv(VectorEnv):
             raise ValueError(f"give either a world or options of make_world, got both: {', '.join(options)}")
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError:
+            known = ", ".join(mode.value for mode in AutoresetMode)
+            raise ValueError(f"unknown autoreset_mode {autoreset_mode!r}; known: {known}") from None
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         _check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs, self.render_mode = num_envs, render_mode
@@ -271,7 +275,9 @@ class FovealEnv(gym.Env):
 
     def __init__(self, *, world: World | None = None, render_mode: str | None = None, **options: Any):
         _check_render_mode(render_mode, self.metadata["render_modes"])
-        self.render_mode = render_mode
+        if "autoreset_mode" in options:
+            raise ValueError("a single environment does not reset itself; autoreset_mode is for gym.make_vec")
+        self.render_mode, self._screen = render_mode, render_mode == "human" and _has_screen()
         self.batch = FovealVectorEnv(
             1, world=world, autoreset_mode=AutoresetMode.DISABLED, render_mode="rgb_array", **options
         )
@@ -309,7 +315,7 @@ class FovealEnv(gym.Env):
             pyplot.close("foveal_env")
 
     def _show(self) -> None:
-        if self.render_mode == "human":
+        if self._screen:
             _show(self.batch.render()[0], pause=1 / self.metadata["render_fps"])
 
 
@@ -321,6 +327,8 @@ def _check_render_mode(mode: str | None, known: list[str]) -> None:
 def _action(action: Any, shape: tuple[int, ...]) -> torch.Tensor:
     """Return an action as a tensor, or raise ValueError that names it."""
     action = np.asarray(action)
+    if action.dtype.kind not in "fiub":
+        raise ValueError(f"an action is an array of real numbers, got {action!r}")
     if action.shape != shape:
         raise ValueError(f"an action has shape {shape}, got {action.shape}: {action!r}")
     if not np.isfinite(action).all():
@@ -336,8 +344,16 @@ def _first(infos: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(picture: np.ndarray, *, pause: float) -> None:
+def _has_screen() -> bool:
     import matplotlib
+
+    if matplotlib.get_backend().lower() != "agg":
+        return True
+    warnings.warn("render_mode='human' has no screen to show the picture on; use 'rgb_array' here", stacklevel=3)
+    return False
+
+
+def _show(picture: np.ndarray, *, pause: float) -> None:
     from matplotlib import pyplot
 
     figure = pyplot.figure("foveal_env")
@@ -345,7 +361,4 @@ def _show(picture: np.ndarray, *, pause: float) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(picture)
     axes.axis("off")
-    if matplotlib.get_backend().lower() == "agg":
-        warnings.warn("render_mode='human' has no screen to show the picture on; use 'rgb_array' here", stacklevel=3)
-        return
     pyplot.pause(pause)

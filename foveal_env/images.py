@@ -1,13 +1,15 @@
 """A batch of images of any sizes, prepared once so that a patch costs about the same whatever the image and the zoom.
 
 Each image is kept as a pyramid of 8-bit levels, each half as wide as the one before, down to one texel (Williams,
-SIGGRAPH 1983). A box is averaged over the texels of the first level in which it is less than 2 * FINEST texels wide, by
-the area that it shares with each of them: exact in the image itself, and for a larger box wrong only in the texels that
-its border cuts. What lies outside the image is 0.
+SIGGRAPH 1983): a third more memory than the pixels, up to as much again for a picture one px wide. A box is averaged
+over the texels of the first level in which it is less than 2 * FINEST texels wide, by the area that it shares with each
+of them: exact in the image itself, and for a larger box wrong only in the texels that its border cuts. What lies
+outside the image is 0.
 
 Why not integral images, as in arXiv 2604.20392: measured with `python -m benchmarks.structures` on two cores, all
-compiled, for 64 glimpses of eight zooms of 16 px, against a table of 32 bits read in whole pixels, the papers' way, and
-one of 64 bits interpolated between them,
+compiled (the pyramid's loop into vectors, those of the tables, which gather, as they are), for 64 glimpses of eight
+zooms of 16 px, against a table of 32 bits read in whole pixels, the papers' way, and one of 64 bits interpolated
+between them,
 
     |                                      | pyramid   | 32 bits   | 64 bits   |
     | memory over the decoded image        | 1.34      | 4.00      | 8.00      |
@@ -159,7 +161,8 @@ class Images(Batch):
             [B, K, C, P, P] float32 in [0, 1], rows along y.
 
         Raises:
-            ValueError: a centre is NaN or infinite, or there are not as many rows as images.
+            ValueError: a centre or a side is NaN or infinite, a side is not above 0, or there are not as many rows as
+                images.
         """
         if centre.shape != (*side.shape, 2) or len(side) != len(self):
             raise ValueError(f"{len(self)} images, but centres {list(centre.shape)} and sides {list(side.shape)}")
@@ -173,6 +176,9 @@ class Images(Batch):
             raise ValueError(
                 f"the centre of a patch must be finite, got {centre[~torch.isfinite(centre)].tolist()[:4]}"
             )
+        wrong = ~(torch.isfinite(side) & (side > 0))
+        if wrong.any():
+            raise ValueError(f"the side of a patch must be above 0 and finite, got {side[wrong].tolist()[:4]}")
         if self.slides:
             return self._with_slides(centre, side, patch)
         return self.box_averages_in_tensors(centre, side, patch)

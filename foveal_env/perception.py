@@ -47,6 +47,10 @@ def check_device(device: str) -> None:
         raise ValueError(f"unknown device {device!r}; known: cpu, cuda, cuda:0, mps, ...") from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r}: this torch sees no GPU; use 'cpu'")
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}; use 'cpu'") from error
 
 
 OF_SCENES = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # options of an encoder, taken from the source
@@ -168,6 +172,9 @@ class Perception(nn.Module):
         """
         path = find(name)
         tensors, spec = checkpoint.load(path, "perception")
+        missing = {"encoder", "encoder_config", "task", "task_config"} - spec.keys()
+        if missing:
+            raise ValueError(f"{path} is damaged: its header lacks {', '.join(sorted(missing))}")
         perception = Perception({**spec, "task_config": {**spec["task_config"], **task_options}})
         checkpoint.restore(perception, tensors, path)
         return perception

@@ -61,7 +61,7 @@ class Pretraining:
         beside: name of a task whose loss is added, with a head of its own that is thrown away; "point" keeps in the
             state where the target is, which a policy needs and a classifier forgets.
         beside_weight: weight of that loss.
-        follow: share of the scenes that are looked at as `traces` says, not at random.
+        follow: share of the scenes that are looked at as a policy does (`traces`), not at random.
         traces: maps B scenes and a generator to the gazes [B, looks, 2] of a policy: the stages alternate.
     """
 

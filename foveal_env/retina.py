@@ -19,8 +19,9 @@ def extract(images: Images, gaze: Tensor, layout: Layout, shift: Tensor | None =
         shift: [B], added to the zoom of every patch; None is 0.
 
     Returns:
-        Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box, 0 outside the image,
-        and where [B, K, 3], (x, y, z) of each patch's own centre in the coordinates of the gaze.
+        Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box (exact up to boxes of 8 px,
+        beyond that within the error that `foveal_env.images` tells), 0 outside the image; and where [B, K, 3],
+        (x, y, z) of each patch's own centre in the coordinates of the gaze.
     """
     where, centre, side = _squares(images.half, images.shorter_half, gaze, layout, shift)
     patches = images.box_averages(centre, side, layout.patch)

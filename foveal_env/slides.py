@@ -1,18 +1,22 @@
 """Gigapixel pictures that are looked at without being loaded: tiled, pyramidal TIFF files and their relatives.
 
 A glimpse reads only the tiles under its patches, each from the level of the file that fits its zoom, through a bounded
-cache. What is cut out of them is a small image like any other, see `foveal_env.images`. The smallest level is kept in
-memory and serves the widest patches; where it is large, it is read once, band by band, and what is kept is a reduction.
+cache. What is cut out of them is a small image like any other, see `foveal_env.images`, prepared for that glimpse. The
+smallest level is kept in memory and serves the widest patches; where it is large, it is read once, band by band, and
+what is kept is a reduction: of the last 16 slides at most 134 MB each, of usual ones a few.
 
 Tiles are read with tifffile: .svs, OME-TIFF, BigTIFF and plain tiled TIFF. On two slides of different compression it
-took 0.4 and 2.2 ms a tile, OpenSlide 1.7 and 7.5 ms and pyvips 1.5 ms and an error for a region of the same size.
+took 0.4 and 2.2 ms a tile, OpenSlide 1.7 and 7.5 ms and pyvips 1.5 ms and an error for a region of the same size (with
+a script that is not kept).
 """
 
+import logging
 import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -23,12 +27,17 @@ from torch import Tensor, nn
 from foveal_env.images import FINEST, Images
 from foveal_env.threads import Threads
 
-SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # always slides; .tif and .tiff where they are tiled
+SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # as .tif and .tiff: slides where they are tiled
 OVERVIEW = 2**25  # px of the overview, at most: it is kept in memory, for the last few slides
 BAND = 1024  # px of the smallest level that are reduced at a time, in rows
 TILE = 2**22  # px of a tile, at most
+UNASSOCIATED = 2  # TIFF's number for an extra sample that says how opaque a pixel is, whose colour knows nothing of it
 STEP = 8  # largest ratio of the widths of two neighbouring levels
 CACHE = 128 * 2**20  # bytes of decoded tiles that are kept, for all slides of the process
+
+
+class OtherKind(ValueError):
+    """A sound file of a kind that is not looked at tile by tile; another reader may know it."""
 
 
 class Slide:
@@ -41,9 +50,10 @@ class Slide:
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: tifffile is not installed.
-        ValueError: the file cannot be read, is cut off, is not tiled, is of a kind that is not known, lacks a level, or
-            its smallest is more than 64 times too large for an overview. A tile that cannot be decoded is found when
+        ValueError: the file cannot be read, is cut off, lacks a level or all tiles of one, is a stack of planes, or its
+            smallest level is more than 64 times too large for an overview. A tile that cannot be decoded is found when
             it is looked at.
+        OtherKind: it is a ValueError as well: the file is not tiled, or its pixels are of a kind that is not known.
     """
 
     def __init__(self, path: str | os.PathLike, *, channels: int = 3):
@@ -175,7 +185,7 @@ class _Level:
             raise FileNotFoundError(f"no such picture: {self.path}") from error
         except Exception as error:  # whatever a codec raises
             raise ValueError(f"{self.path} has a tile that cannot be read: {error}") from error
-        return blank if tile is None else _as_bytes(tile[0], self.channels)
+        return blank if tile is None else _as_bytes(tile[0], self.channels, clear=UNASSOCIATED in page.extrasamples)
 
 
 _cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
@@ -217,17 +227,27 @@ def _tiles(level: _Level, numbers: Sequence[int], *, keep: bool) -> list[np.ndar
 def is_slide(path: str | os.PathLike) -> bool:
     """Return whether a file is one for `Slide`: by its name, or a TIFF that is tiled."""
     name = str(path).lower()
-    if name.endswith(SUFFIXES):
-        return True
-    if not name.endswith((".tif", ".tiff")):
+    if not name.endswith((*SUFFIXES, ".tif", ".tiff")):
         return False
     try:
         import tifffile
 
-        with tifffile.TiffFile(path) as file:
+        with _quiet(), tifffile.TiffFile(path) as file:
             return bool(file.pages[0].is_tiled)
     except Exception:  # not installed, or no TIFF: Pillow reads it or says what is wrong
-        return False
+        return name.endswith(SUFFIXES)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what tifffile logs of a damaged file from the screen: one error names the file."""
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _pages(path: str) -> tuple[list[Any], tuple[int, int]]:
@@ -238,7 +258,8 @@ def _pages(path: str) -> tuple[list[Any], tuple[int, int]]:
         raise ImportError(f"reading {path} needs tifffile and imagecodecs: pip install 'foveal-env[wsi]'") from error
     try:
         found = os.stat(path)
-        with tifffile.TiffFile(path) as file:
+        with _quiet(), tifffile.TiffFile(path) as file:
+            axes = file.series[0].axes if file.is_ome else "YX"
             pages = [level.keyframe.aspage() for level in file.series[0].levels]
             faults = [_fault(page, found.st_size) for page in pages]
             for page in pages:
@@ -247,25 +268,42 @@ def _pages(path: str) -> tuple[list[Any], tuple[int, int]]:
         raise FileNotFoundError(f"no such picture: {path}") from error
     except Exception as error:  # whatever a damaged file makes of the reader
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
-    for fault in filter(None, faults):
-        raise ValueError(f"{path} is not a slide that can be read: {fault}")
+    if set(axes) - set("YXS"):
+        raise ValueError(f"{path} is not a slide that can be read: it is a stack of planes (axes {axes})")
+    for kind, fault in filter(None, faults):
+        raise kind(f"{path} is not a slide that can be read: {fault}")
     pages.sort(key=lambda page: -page.imagelength * page.imagewidth)
     return pages, (found.st_mtime_ns, found.st_size)
 
 
-def _fault(page: Any, file_size: int) -> str | None:
-    """Say why a level cannot be looked at, or return None."""
+def _fault(page: Any, file_size: int) -> tuple[type[ValueError], str] | None:
+    """Say why a level cannot be looked at, and whether that is its kind, or return None."""
+    kind = _other_kind(page)
+    damage = None if kind else _damage(page, file_size)
+    return (OtherKind, kind) if kind else (ValueError, damage) if damage else None
+
+
+def _other_kind(page: Any) -> str | None:
     if not page.is_tiled or page.planarconfig != 1:
         return "its levels must be tiled, with interleaved channels"
     if page.bitspersample not in (8, 16) or page.dtype not in (np.uint8, np.uint16):
         return f"its channels must have 8 or 16 bits, got {page.bitspersample} ({page.dtype})"
     if int(page.photometric) not in (1, 2, 6) or page.samplesperpixel > 4:  # black is 0, RGB, YCbCr
         return f"it must be grey, with black as 0, or of colour, got {page.samplesperpixel} of kind {page.photometric}"
+    turned = page.tags.get("Orientation")
+    if turned is not None and turned.value != 1:
+        return f"it must be upright, got orientation {turned.value}"
+    return None
+
+
+def _damage(page: Any, file_size: int) -> str | None:
     if not 0 < page.tilewidth * page.tilelength <= TILE:
         return f"its tiles have {page.tilewidth} x {page.tilelength} px; up to {TILE:,} px can be read"
     tiles = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
     if tiles < 1 or min(len(page.dataoffsets), len(page.databytecounts)) < tiles:
         return f"it lists {len(page.dataoffsets)} of {tiles} tiles"
+    if not any(page.databytecounts):
+        return f"all tiles of its level of {page.imagewidth} x {page.imagelength} px are empty"
     end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=False)))
     if end > file_size:
         return f"it ends {end - file_size} bytes early"
@@ -286,10 +324,12 @@ def open_slide(path: str | os.PathLike, channels: int) -> Slide:
     return _open(str(path), (found.st_mtime_ns, found.st_size), channels)
 
 
-def _as_bytes(tile: np.ndarray, channels: int) -> np.ndarray:
-    """Return a tile [h, w, S] of 8 or 16 bits as [h, w, C] uint8."""
+def _as_bytes(tile: np.ndarray, channels: int, *, clear: bool) -> np.ndarray:
+    """Return a tile [h, w, S] of 8 or 16 bits as [h, w, C] uint8; what is transparent (`clear`) is laid on black."""
     if tile.dtype == np.uint16:
         tile = (tile // 257).astype(np.uint8)
+    if clear and tile.shape[-1] in (2, 4):
+        tile = (tile[..., :-1] * (tile[..., -1:] / np.float32(255)) + 0.5).astype(np.uint8)
     tile = tile[..., :3] if tile.shape[-1] >= 3 else tile[..., :1]
     if channels == 1 and tile.shape[-1] == 3:  # the weights of ITU-R 601, as Pillow's
         return np.round(tile @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None]

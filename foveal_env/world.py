@@ -7,6 +7,7 @@ a `World` holds what does not.
 import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -68,8 +69,8 @@ class World:
         price: float = 0.0,
     ):
         perception.check_fits(source)
-        if glimpses < 1:
-            raise ValueError(f"glimpses must be at least 1, got {glimpses}")
+        if not isinstance(glimpses, Integral) or glimpses < 1:
+            raise ValueError(f"glimpses must be at least 1, and whole, got {glimpses!r}")
         if reward not in REWARDS:
             raise ValueError(f"unknown reward {reward!r}; known: {', '.join(REWARDS)}")
         if first_look not in FIRST_LOOKS:
@@ -209,7 +210,7 @@ def make_world(
         task_options: options of the task that can still be chosen, such as the tolerance of a search.
         glimpses: glimpses of an episode after the first look.
         reward: "gain", "probability" or "correct".
-        first_look: "centre" or None.
+        first_look: "centre", or None (null on the command line).
         clock: show the agent the share of the glimpses left.
         stop: let the agent end an episode, by the last entry of the action.
         zoom: let the agent choose the zoom, by the third entry of the action.

@@ -1,5 +1,6 @@
 """Shared fixtures: a small world that is quick to step, and the toy world whose best gaze is known."""
 
+import socket
 from types import SimpleNamespace
 
 import matplotlib
@@ -13,6 +14,19 @@ from foveal_env.world import World, make_source, make_world
 
 matplotlib.use("agg")
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """No test reaches the network; a process may talk to its own children."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test wanted to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def random_actions(count, steps, seed=0):
 @pytest.mark.parametrize("extra", [{}, {"first_look": None, "reward": "correct", "clock": True}])
 def test_gymnasiums_own_check(id, extra):
     with warnings.catch_warnings():
-        # only where there is no screen: the check tries every render mode
+        # once, where there is no screen: the check tries every render mode
         warnings.filterwarnings("ignore", message="render_mode='human' has no screen")
         check_env(gym.make(id, **extra).unwrapped)
 
@@ -59,6 +59,8 @@ def test_the_module_prefix_and_the_spec(options):
     assert env.spec.max_episode_steps is None
     vector = gym.make_vec(ID, num_envs=2, **options)
     assert json.loads(vector.spec.to_json())["kwargs"]["glimpses"] == 3
+    again = gym.make_vec(EnvSpec.from_json(vector.spec.to_json()), num_envs=2)
+    assert np.array_equal(vector.reset(seed=5)[0], again.reset(seed=5)[0])
 
 
 def test_the_same_seed_is_the_same_run(options):
@@ -166,11 +168,11 @@ def test_a_scene_can_be_asked_for_by_its_index(options):
         env.reset(options={"scene": -1})
 
 
-@pytest.mark.parametrize("bad", [[np.nan, 0], [0, np.inf], [0, 0, 0], 0.5, [[0, 0]]])
+@pytest.mark.parametrize("bad", [[np.nan, 0], [0, np.inf], [0, 0, 0], 0.5, [[0, 0]], [1j, 0], ["left", "up"]])
 def test_bad_actions_are_named(options, bad):
     env = gym.make(ID, disable_env_checker=True, **options).unwrapped
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"an action (has shape|must be finite)"):
+    with pytest.raises(ValueError, match=r"an action (has shape|must be finite|is an array of real)"):
         env.step(np.asarray(bad))
     vector = gym.make_vec(ID, num_envs=2, **options)
     vector.reset(seed=0)
@@ -180,7 +182,7 @@ def test_bad_actions_are_named(options, bad):
 
 
 def test_bad_arguments_are_named(options):
-    with pytest.raises(gym.error.NameNotFound):
+    with pytest.raises(gym.error.NameNotFound, match="Did you mean: `Classify`"):
         gym.make("foveal_env/Clasify-v0")
     with pytest.raises(TypeError, match="glimpsess"):
         gym.make(ID, glimpsess=3)
@@ -190,7 +192,14 @@ def test_bad_arguments_are_named(options):
         gym.make_vec(ID, num_envs=0, **options)
     with pytest.raises(ValueError, match="unknown render_mode 'ansi'"):
         foveal_env.FovealEnv(render_mode="ansi", **options)
-    with pytest.raises(ValueError, match="is not a valid AutoresetMode"):
+    with pytest.raises(ValueError, match=r"autoreset_mode is for gym.make_vec"):
+        foveal_env.FovealEnv(autoreset_mode="NextStep", **options)
+    for wrong in ("3", 2.5, 0):
+        with pytest.raises(ValueError, match="glimpses must be at least 1, and whole"):
+            gym.make(ID, **{**options, "glimpses": wrong})
+    with pytest.raises(ValueError, match="in whole px, got 'big'"):
+        gym.make(ID, **options, canvas="big")
+    with pytest.raises(ValueError, match="unknown autoreset_mode 'never'; known: NextStep, SameStep, Disabled"):
         gym.make_vec(ID, autoreset_mode="never", **options)
     vector = gym.make_vec(ID, num_envs=2, **options)
     with pytest.raises(ResetNeeded):
@@ -215,6 +224,20 @@ def test_rendering(options):
     vector = gym.make_vec(ID, num_envs=2, render_mode="rgb_array", **options)
     vector.reset(seed=0)
     assert [picture.shape for picture in vector.render()] == [(480, 480, 3)] * 2
+
+
+def test_human_mode_shows_every_step(options, monkeypatch):
+    with pytest.warns(UserWarning, match="has no screen"):
+        env = gym.make(ID, render_mode="human", **options).unwrapped
+    env.reset(seed=0)  # says nothing more
+    shown = []
+    monkeypatch.setattr("matplotlib.get_backend", lambda: "a screen")
+    monkeypatch.setattr("matplotlib.pyplot.pause", shown.append)
+    env = gym.make(ID, render_mode="human", **options).unwrapped
+    env.reset(seed=0)
+    env.step(np.zeros(2))
+    assert shown == [0.25, 0.25]
+    env.close()
 
 
 def test_drawing_keeps_the_aspect_ratio():

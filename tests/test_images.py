@@ -1,5 +1,9 @@
 """Any image: properties against a slow exact reference, and the two ways of computing each thing against each other."""
 
+import mmap
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -56,19 +60,20 @@ def test_every_box_is_close_to_the_exact_average(height, width, channels, x, y, 
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(side, side), min_size=1, max_size=4),
-    st.sampled_from([1, 2, 3]),
+    st.sampled_from([1, 2, 3, 4]),
     st.floats(-1, 5),
+    st.integers(1, 40),
     st.integers(0, 9),
 )
-def test_compiled_equals_tensors_and_a_batch_equals_each_alone(sizes, channels, zoom, seed):
+def test_compiled_equals_tensors_and_a_batch_equals_each_alone(sizes, channels, zoom, patch, seed):
     pictures = [noise(channels, *size, seed=seed) for size in sizes]
     images = Images.prepare(pictures)
     gaze = torch.rand(len(sizes), 2, generator=torch.Generator().manual_seed(seed)) * 3 - 1.5
-    centre, length = patch_squares(images.size, gaze, Layout(patch=7, zooms=3, zoom_range=(zoom, zoom + 1)))
-    found = images.box_averages(centre, length, 7)
-    assert torch.allclose(found, images.box_averages_in_tensors(centre, length, 7), atol=2e-4)
+    centre, length = patch_squares(images.size, gaze, Layout(patch=patch, zooms=3, zoom_range=(zoom, zoom + 1)))
+    found = images.box_averages(centre, length, patch)
+    assert torch.allclose(found, images.box_averages_in_tensors(centre, length, patch), atol=3e-4)
     for row, picture in enumerate(pictures):
-        alone = Images.prepare([picture]).box_averages(centre[row : row + 1], length[row : row + 1], 7)
+        alone = Images.prepare([picture]).box_averages(centre[row : row + 1], length[row : row + 1], patch)
         assert torch.equal(found[row], alone[0])
         assert torch.equal(images.pixels(row), picture)
 
@@ -144,3 +149,51 @@ def test_painted_pictures_are_prepared_pictures():
 
 def test_memory_is_a_third_more_than_the_picture():
     assert len(Images.prepare(noise(1, 3, 224, 224)).texels) < 1.34 * 224 * 224
+
+
+@pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="no guarded memory here")
+def test_nothing_is_read_or_written_beyond_the_memory_of_texels_and_patches():
+    """Texels that end where a page that may not be touched begins; the same in front of them."""
+    code = """
+import ctypes, mmap, sys
+import numpy as np, torch
+from foveal_env.images import Images
+random = np.random.default_rng(int(sys.argv[1]))
+libc = ctypes.CDLL(None, use_errno=True)
+
+def guarded(texels, front):
+    page, size = mmap.PAGESIZE, len(texels)
+    room = -(-size // page) * page
+    memory = mmap.mmap(-1, room + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for wall in (start, start + page + room):
+        assert libc.mprotect(ctypes.c_void_p(wall), ctypes.c_size_t(page), 0) == 0
+    first = page if front else page + room - size
+    inside = np.frombuffer(memory, np.uint8, size, first)
+    inside[:] = texels
+    return inside
+
+for number in range(300):
+    channels, patch = random.integers(1, 5), int(random.integers(1, 36))
+    sizes = random.integers(1, random.integers(2, 70), (random.integers(1, 4), 2))
+    shapes = [(channels, *size) for size in sizes]
+    images = Images.prepare([torch.from_numpy(random.integers(256, size=s, dtype=np.uint8)) for s in shapes])
+    texels = guarded(images.texels.numpy().reshape(-1), number % 2)
+    images = Images(torch.from_numpy(texels).view(-1, int(channels)), images.offset, images.size)
+    centre = torch.from_numpy(random.uniform(-0.5, 1.5, (len(sizes), 3, 2))).float() * images.size.flip(1)[:, None]
+    side = torch.from_numpy(np.exp(random.uniform(-3, 6, (len(sizes), 3)))).float()
+    if number % 7 == 0:
+        side *= 10.0 ** random.integers(0, 30)
+    found = images.box_averages(centre, side, patch)
+    assert -1e-3 <= found.min() and found.max() <= 1 + 1e-3, (number, found.min(), found.max())
+"""
+    for seed in range(2):
+        run = subprocess.run([sys.executable, "-c", code, str(seed)], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr[-2000:] or run.returncode
+
+
+@pytest.mark.parametrize("wrong", [0.0, -3.0, float("nan"), float("inf")])
+def test_a_side_must_be_above_nothing_and_finite(wrong):
+    images = Images.prepare([noise(1, 9, 9)])
+    with pytest.raises(ValueError, match="the side of a patch must be above 0 and finite"):
+        images.box_averages(torch.zeros(1, 2, 2), torch.tensor([[3.0, wrong]]), 4)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from encoders import ENCODERS
 from foveal_env import checkpoint
 from foveal_env.perception import Perception, load_frozen, shipped
 from foveal_env.pretraining import Pretraining, random_gaze
@@ -26,7 +27,7 @@ def weights(job):
 
 def test_save_and_load_give_the_same_perception(tmp_path):
     source = make_source("digits", "train", canvas=32)
-    for encoder in ("multizoom", "gru"):
+    for encoder in sorted(ENCODERS):
         options = {k: v for k, v in TINY.items() if encoder == "multizoom" or k != "depth"}
         perception = Perception.build(source, encoder=encoder, **options)
         perception.save(tmp_path / "p.safetensors")
@@ -56,6 +57,13 @@ def test_bad_checkpoints_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, path, {"kind": "perception", "version": "99", "header": "{}"})
     with pytest.raises(ValueError, match="format version 99, this release reads 1"):
         Perception.load(path)
+    checkpoint.save(path, "perception", {}, {"encoder": "multizoom"})
+    with pytest.raises(ValueError, match="its header lacks encoder_config, task, task_config"):
+        Perception.load(path)
+    for header in ({}, {"header": "{not json"}, {"header": "3"}):
+        save_file({"a": torch.zeros(1)}, path, {"kind": "perception", "version": "1", **header})
+        with pytest.raises(ValueError, match=r"p.safetensors is damaged: its header"):
+            Perception.load(path)
     checkpoint.save(path, "perception", {"a": torch.zeros(1)}, perception.spec)
     with pytest.raises(ValueError, match="do not fit"):
         Perception.load(path)

@@ -1,14 +1,19 @@
 """Picture files of every kind and size, slides, bad input, and scenes made ahead."""
 
+import io
 import os
 import signal
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import foveal_env.slides as slides
@@ -50,6 +55,20 @@ KINDS = {
     "tiled16.tif": lambda path: tifffile.imwrite(
         path, photo().astype(np.uint16) * 257, tile=(16, 16), photometric="rgb"
     ),
+    "strips.btf": lambda path: tifffile.imwrite(path, photo(), photometric="rgb", bigtiff=True),
+    "strips.ome.tif": lambda path: tifffile.imwrite(path, photo(), photometric="rgb"),
+    "planes.tif": lambda path: tifffile.imwrite(
+        path, photo().transpose(2, 0, 1).copy(), tile=(16, 16), photometric="rgb", planarconfig="separate"
+    ),
+    "white.tif": lambda path: tifffile.imwrite(path, 255 - photo()[..., 0], tile=(16, 16), photometric="miniswhite"),
+    "cmyk.tif": lambda path: tifffile.imwrite(path, photo(channels=4), tile=(16, 16), photometric="separated"),
+    "palette.tif": lambda path: tifffile.imwrite(
+        path,
+        photo()[..., 0],
+        tile=(16, 16),
+        photometric="palette",
+        colormap=np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1)),
+    ),
 }
 
 
@@ -63,11 +82,37 @@ def test_every_kind_of_picture_becomes_bytes(kind, channels, tmp_path):
     assert pixels.shape == (channels, 40, 60)
     assert pixels.dtype == torch.uint8
     expected = torch.from_numpy(photo()).permute(2, 0, 1)
-    if channels == 3 and kind in ("rgb.png", "rgb.tif", "rgb.bmp", "tiled.tif", "tiled16.tif"):
+    if channels == 3 and kind.startswith(("rgb.p", "rgb.t", "rgb.b", "tiled", "strips", "planes")):
         assert torch.equal(pixels, expected)
-    if kind in ("grey.png", "deep.png", "deep.tif"):
+    if kind in ("grey.png", "deep.png", "deep.tif", "white.tif", "palette.tif"):
         assert torch.equal(pixels, expected[:1].expand(channels, -1, -1))
     assert pixels.float().std() > 10
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"]),
+    st.sampled_from(["png", "tif", "webp", "jpg", "bmp"]),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from([1, 3]),
+    st.integers(0, 9),
+)
+def test_pixels_are_those_of_pillows_own_conversion(mode, suffix, size, channels, seed):
+    shown = Image.fromarray(photo(*size, channels=4, seed=seed)).convert("RGB" if mode in ("YCbCr", "CMYK") else "RGBA")
+    picture, file = shown.convert(mode), io.BytesIO()
+    try:
+        picture.save(file, {"tif": "tiff", "jpg": "jpeg"}.get(suffix, suffix), lossless=True)
+    except OSError:  # this format has no such mode
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"picture.{suffix}"
+        path.write_bytes(file.getvalue())
+        found = read_picture(path, channels).permute(1, 2, 0).numpy()
+        with Image.open(path) as again:
+            if again.has_transparency_data:
+                again = Image.alpha_composite(Image.new("RGBA", again.size, (0, 0, 0, 255)), again.convert("RGBA"))
+            expected = np.asarray(again.convert("L" if channels == 1 else "RGB"))
+    assert np.array_equal(found, expected.reshape(*size, channels))
 
 
 def test_what_is_transparent_is_black_and_a_turned_photo_is_upright(tmp_path):
@@ -78,6 +123,48 @@ def test_what_is_transparent_is_black_and_a_turned_photo_is_upright(tmp_path):
     exif[0x0112] = 6  # turned by 90 degrees
     path = saved(tmp_path / "turned.png", Image.fromarray(photo(20, 30)), exif=exif)
     assert torch.equal(read_picture(path, 3), torch.from_numpy(np.rot90(photo(20, 30), -1).copy()).permute(2, 0, 1))
+    half = photo(channels=4)
+    half[..., 3], half[:, 30:, 3] = 255, 0
+    tifffile.imwrite(tmp_path / "clear.tif", half, tile=(16, 16), photometric="rgb", extrasamples=["unassalpha"])
+    shown = read_picture(tmp_path / "clear.tif", 3).pixels()
+    assert torch.equal(shown[..., :30], torch.from_numpy(half[:, :30, :3]).permute(2, 0, 1))
+    assert not shown[..., 30:].any()
+    turned = [(274, "H", 1, 6, True)]
+    tifffile.imwrite(tmp_path / "turned.tif", photo(20, 30), tile=(16, 16), photometric="rgb", extratags=turned)
+    shown = read_picture(tmp_path / "turned.tif", 3)
+    assert torch.equal(shown, torch.from_numpy(np.rot90(photo(20, 30), -1).copy()).permute(2, 0, 1))
+
+
+def test_what_would_be_black_or_wrong_without_a_word_is_refused(tmp_path):
+    dark = saved(tmp_path / "dark.png", Image.fromarray(photo()[..., 0].astype(np.uint16)))
+    with pytest.raises(ValueError, match=r"dark.png .*16 bits, but no value above 255: all of it would be black"):
+        read_picture(dark, 1)
+    for axes, shape in (("CYX", (3, 40, 60)), ("ZYXS", (4, 40, 60, 3))):
+        path = tmp_path / f"{axes}.ome.tif"
+        kind = "rgb" if axes == "ZYXS" else "minisblack"
+        stack = np.zeros(shape, np.uint8)
+        tifffile.imwrite(path, stack + 9, tile=(16, 16), photometric=kind, metadata={"axes": axes})
+        with pytest.raises(ValueError, match=f"a stack of planes .axes {axes}"):
+            read_picture(path, 3)
+    path = write_pyramid(tmp_path / "empty.tif", photo(64, 64), factors=(1, 2))
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        counts = file.pages[0].tags["TileByteCounts"]
+        counts.overwrite([0] * counts.count)
+    with pytest.raises(ValueError, match=r"empty.tif .*all tiles of its level of 64 x 64 px are empty"):
+        read_picture(path, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe.png is not a file"):
+        read_picture(tmp_path / "pipe.png", 1)
+
+
+def test_no_picture_makes_a_program_run(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError, match=r"a.jpg is not a picture that can be read: cannot identify"):
+        read_picture(tmp_path / "a.jpg", 3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 30000), (30000, 1), (2, 3)])

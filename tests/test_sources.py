@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from encoders.base import Layout
 from foveal_env import compiled
 from foveal_env.perception import Perception
+from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
 from foveal_env.sources.base import SPLITS, mixed, scramble
+from foveal_env.sources.composed import split_training
 from foveal_env.tasks import TASKS
 from foveal_env.world import make_source
 
@@ -57,6 +60,8 @@ def test_contract_of_a_source(name, split, folder):
     assert scenes.box.shape == (4, 4)
     assert torch.isfinite(scenes.box).all() == source.knows_target
     assert torch.equal(scenes.index, index)
+    patches = extract(scenes.images, torch.zeros(4, 2), Layout(patch=8, zooms=2)).patches
+    assert 0 <= patches.min() < patches.max() <= 1 + 1e-5
     assert torch.equal(scenes.images.pixels(1), scenes.images.pixels(3))
     assert not torch.equal(scenes.images.pixels(0), scenes.images.pixels(1))
     alone = source.scenes(index[1:2])
@@ -193,9 +198,30 @@ def test_impossible_sources_are_refused(name, options, message):
         make_source("digits", "tset")
 
 
-def test_a_missing_data_set_says_how_to_get_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"MNIST is not complete.*FOVEAL_DATA.*download"):
-        make_source("mnist", "train", root=str(tmp_path))
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_missing_data_set_says_how_to_get_it(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"is not complete.*FOVEAL_DATA.*'download': True.*--SOURCE.download"):
+        make_source(name, "train", root=str(tmp_path))
+
+
+def test_no_picture_of_a_training_part_is_in_two_splits():
+    train, validation = (set(split_training(1000, split).tolist()) for split in ("train", "validation"))
+    assert not train & validation
+    assert train | validation == set(range(1000))
+    assert len(validation) == 100
+
+
+def test_a_folder_with_train_and_val_alone_is_read_as_imagenet(tmp_path):
+    for part, count in (("train", 20), ("val", 10)):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("L", (8, 8), number).save(tmp_path / part / name / f"{number}.png")
+    parts = {split: make_source("folder", split, folder=str(tmp_path)) for split in SPLITS}
+    assert {source.classes for source in parts.values()} == {("cat", "dog")}
+    assert [parts[split].count for split in SPLITS] == [36, 4, 20]
+    assert not set(parts["train"].paths) & set(parts["validation"].paths)
+    assert all("val" in path.parts for path in parts["test"].paths)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -84,8 +84,31 @@ def test_run_json_can_be_changed_and_keeps_nested_options(small_perception, tmp_
 
 def test_resuming_another_run_is_refused(small_perception, tmp_path):
     policy(small_perception, tmp_path)
+    recorded = (tmp_path / "run.json").read_text()
+    for other in (["--seed", "5"], ["--reward", "correct"], ["--grpo.discount", "0.1"]):
+        with pytest.raises(SystemExit, match=r"--resume goes on with the run of .*run.json, whose"):
+            policy(small_perception, tmp_path, "--resume", *other)
+        assert (tmp_path / "run.json").read_text() == recorded
+    with pytest.raises(SystemExit, match="is of 'policy', not of 'compare'"):
+        train.main(["compare", "--resume", "--perception", small_perception, "--out", str(tmp_path)])
+    (tmp_path / "run.json").unlink()
     with pytest.raises(SystemExit, match="cannot go on: its seed is 0, the command line's 5"):
         policy(small_perception, tmp_path, "--resume", "--seed", "5")
+
+
+def test_the_main_job_takes_options_and_goes_on(small_perception, tmp_path, capsys):
+    main = ["--perception", small_perception, "--out", str(tmp_path), *QUICK]
+    train.main([*main, "--train_glimpses", "64"])
+    train.main([*main, "--train_glimpses", "128", "--resume"])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["rows"][-1]["train_glimpses"] == 128
+    assert json.loads((tmp_path / "run.json").read_text())["policy"]["reward"] == "probability"
+
+
+def test_a_collapsed_policy_is_named(small_perception, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("agents.grpo.Grpo.act", lambda self, world, episode, **_: torch.ones(len(episode.glimpses), 2))
+    policy(small_perception, tmp_path, glimpses=1)
+    assert "warning: the policy of grpo, seed 0, has collapsed: 100% of its gazes are stuck" in capsys.readouterr().out
 
 
 def test_ctrl_c_loses_nothing(small_perception, tmp_path):
@@ -226,6 +249,11 @@ def test_show_draws_pictures_of_any_size(small_perception, tmp_path, capsys):
         (["--config", "/no/such/run.json"], "run.json"),
         (["policy", "--resume"], "no such checkpoint"),
         (["policy", "--device", "nope"], "unknown device 'nope'"),
+        (["policy", "--device", "meta"], "device 'meta' cannot be used here"),
+        (
+            ["policy", "--source_options", '{"cluttr": 3}'],
+            "source 'digits' has no option 'cluttr'; known: split, canvas",
+        ),
         (["policy", "--scenes", "0"], "scenes must be at least 1"),
         (["compare", "--seeds", "0"], "seeds must be at least 1"),
         (["policy", "--agent"], "expected one argument"),
@@ -256,8 +284,12 @@ def test_help_lists_every_option_with_its_meaning(command, capsys):
     text = capsys.readouterr().out
     for option in ("--seed", "--device", "--out"):
         assert option in text
-    body = " ".join(text.partition("options:")[2].split())
-    assert body.count("default:") >= 10
+    parser = train.command_parser(command, train.names_in(command, [], {}))
+    meant = [action for action in parser._actions if action.dest not in ("help", "config", "print_shtab")]
+    for action in meant:
+        assert action.help, action.dest
+        assert not action.option_strings or action.option_strings[0] in text
+    assert " ".join(text.split()).count("default:") >= 10
 
 
 def test_the_overview_names_every_command(capsys):

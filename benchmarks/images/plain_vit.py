@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.full_image import ViT
 from benchmarks.images import (
     DEPTH,
     DEVICE,
@@ -25,26 +26,16 @@ from foveal_env.images import Images
 from foveal_env.retina import extract
 
 
-class PlainViT(nn.Module):
-    """A plain ViT that reads the whole image as 16 px tokens, of torch's own layers."""
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.stem = nn.Conv2d(3, WIDTH, 16, stride=16)
-        self.position = nn.Parameter(torch.zeros(1, (size // 16) ** 2, WIDTH))
-        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.blocks = nn.TransformerEncoder(layer, DEPTH, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map an image [1, 3, S, S] to its mean token."""
-        return self.blocks(self.stem(image).flatten(2).mT + self.position).mean(dim=1)
+def plain_vit(size: int) -> ViT:
+    """Return a plain ViT for colour images of `size` px, of the encoder's width and depth."""
+    return ViT(3, 10, side=size, width=WIDTH, depth=DEPTH, heads=HEADS).eval()
 
 
 @torch.inference_mode()
 def run_vit(size: int) -> dict[str, float]:
     """Time the plain ViT on one image that is decoded already; in a process of its own, for its memory."""
-    model, picture = PlainViT(size).eval().to(DEVICE), noise(size, size)
-    PlainViT(64).eval().to(DEVICE)(noise(64, 64).to(DEVICE)[None].float())  # its code is loaded
+    model, picture = plain_vit(size).to(DEVICE), noise(size, size)
+    plain_vit(64).to(DEVICE)(noise(64, 64).to(DEVICE)[None].float())  # its code is loaded
     return _latency(lambda: model(picture.to(DEVICE)[None].float() / 255))
 
 
@@ -79,7 +70,7 @@ def flops(size: int) -> dict[str, float]:
     """Count what the two compute, without computing it."""
     with torch.device("meta"), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         torch.backends.mha.set_fastpath_enabled(False)
-        vit = PlainViT(size).eval()
+        vit = plain_vit(size)
         with FlopCounterMode(display=False) as whole:
             vit(torch.zeros(1, 3, size, size))
         torch.backends.mha.set_fastpath_enabled(True)

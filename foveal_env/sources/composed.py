@@ -6,6 +6,7 @@ position; then the target picture is added at a uniform position; sums are clipp
 """
 
 import os
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +48,8 @@ class Composed(Source):
         super().__init__(split)
         self.pictures, self.labels, self.classes = self.load(split, root=root, download=download)
         self.count, self.side = len(self.pictures), self.pictures.shape[-1]  # pictures [count, side, side] uint8
-        if canvas < self.side:
-            raise ValueError(f"canvas must be at least the {self.side} px of a picture, got {canvas}")
+        if not isinstance(canvas, Integral) or canvas < self.side:
+            raise ValueError(f"canvas must be at least the {self.side} px of a picture, in whole px, got {canvas!r}")
         if clutter < 0:
             raise ValueError(f"clutter must be at least 0, got {clutter}")
         self.canvas, self.clutter, self.translate = canvas, clutter, translate

@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from foveal_env.images import Images
-from foveal_env.slides import Slide, is_slide, open_slide
+from foveal_env.slides import OtherKind, Slide, is_slide, open_slide
 from foveal_env.sources.base import SPLITS, Scenes, Source, scramble, shuffled
 from foveal_env.sources.composed import split_training
 from foveal_env.sources.torchvision_data import open_dataset
@@ -21,6 +22,7 @@ from foveal_env.threads import Threads
 
 COLOURS = {1: "L", 3: "RGB"}
 SUFFIXES = (".bmp", ".btf", ".gif", ".jpeg", ".jpg", ".png", ".svs", ".tf8", ".tif", ".tiff", ".webp")
+FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485  # of a picture that is decoded whole, as in Pillow; slides have no limit
 BROKEN = ("refuse", "skip", "unchecked")
 
@@ -109,13 +111,20 @@ class Files(Pictures):
             found = [(varied(picture, draw), number) for (picture, number), draw in zip(found, draws, strict=True)]
         return Images.prepare([picture for picture, _ in found]), torch.tensor([number for _, number in found])
 
+    def _decoded(self, path: Path) -> "Tensor | Slide":
+        """Read a picture; of a slide, where bad ones are left out, its overview too: most damage shows there."""
+        picture = read_picture(path, self.channels, max_pixels=self.max_pixels)
+        if self.skip and isinstance(picture, Slide):
+            picture.overview  # noqa: B018, it is kept
+        return picture
+
     def _read(self, number: int) -> "tuple[Tensor | Slide, int]":
         for shift in range(self.count if self.skip else 1):
             other = (number + shift) % self.count
             if other in self.skipped:
                 continue
             try:
-                return read_picture(self.paths[other], self.channels, max_pixels=self.max_pixels), other
+                return self._decoded(self.paths[other]), other
             except (FileNotFoundError, ValueError) as error:
                 if not self.skip:
                     raise
@@ -186,7 +195,8 @@ class Folder(Files):
     """A folder with one folder of pictures for each class: ``folder/CLASS/picture.jpg``, of any sizes.
 
     Where the folder holds `train`, `val` (or `validation`) and `test`, these are the splits; a missing `val` is a tenth
-    of `train`. Otherwise the pictures are split at random, once: 80 % train, 10 % validation, 10 % test.
+    of `train`. Where it holds `train` and `val` alone, as ImageNet does, `val` is for testing and a tenth of `train`
+    validates. Otherwise the pictures are split at random, once: 80 % train, 10 % validation, 10 % test.
 
     Args:
         split: "train", "validation" or "test".
@@ -195,7 +205,7 @@ class Folder(Files):
         broken: what to do with files that cannot be decoded: "refuse" all, naming them; "skip" them, naming and
             counting them in a warning; "unchecked" finds out only when a scene shows one, for large folders. A file
             that goes bad or vanishes later is an error too, or skipped with "skip"; a tile of a slide that cannot be
-            decoded is always one.
+            decoded is one when it is looked at, unless its overview has shown it before.
         augment: show random parts of the pictures, half of them mirrored; in the training split only.
         max_pixels: refuse pictures with more px than that, before they are decoded; slides have no limit.
     """
@@ -241,7 +251,7 @@ class Folder(Files):
 
     def _fault(self, path: Path) -> str | None:
         try:
-            read_picture(path, self.channels, max_pixels=self.max_pixels)
+            self._decoded(path)
         except (FileNotFoundError, ValueError) as error:
             return str(error)
         return None
@@ -270,18 +280,24 @@ def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MA
     """Read a picture file, upright, as [C, H, W] uint8; a tiled TIFF is opened as a `foveal_env.slides.Slide`.
 
     16 bits a channel become 8; what is transparent is laid on black, as is what lies outside a picture; of an
-    animation the first picture is taken.
+    animation the first picture is taken. A tiled TIFF of a kind that is not looked at tile by tile (a palette, CMYK,
+    planes, turned) is read whole.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded, or has more than `max_pixels`; it names the file.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path} is not a file")
     if is_slide(path):
-        return open_slide(path, channels)
+        try:
+            return open_slide(path, channels)
+        except OtherKind:
+            pass  # Pillow reads it or says what is wrong
     if max_pixels > MAX_PIXELS:  # Pillow's own limit is for the whole process
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=_formats()) as picture:
             width, height = picture.size
             if width * height > max_pixels:
                 raise ValueError(f"it has {width} x {height} px, more than max_pixels={max_pixels:,} allows")
@@ -295,12 +311,21 @@ def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MA
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], channels).permute(2, 0, 1)
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that Pillow may find in a file; others, such as EPS, make it start programs."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def _flat(picture: Image.Image) -> Image.Image:
     """Return a picture without transparency and with 8 bits a channel."""
     if picture.mode.startswith("I"):  # 16 bits, and 32 that hold 16
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(f"its values reach from {values.min()} to {values.max()}, beyond 16 bits")
+        if 0 < values.max() < 257:
+            raise ValueError(f"it has 16 bits, but no value above {values.max()}: all of it would be black")
         return Image.fromarray((values // 257).astype(np.uint8))
     if picture.mode == "F":
         raise ValueError("it holds floating point values, whose white is not known")
@@ -314,14 +339,17 @@ def _class_files(folder: Path, split: str) -> tuple[list[tuple[Path, int]], tupl
     """Return (path, label) of each picture of a split, and the class names."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
-    if not ((folder / "train").is_dir() and (folder / "test").is_dir()):
+    held_out = [folder / name for name in ("val", "validation") if (folder / name).is_dir()]
+    test = folder / "test" if (folder / "test").is_dir() else None
+    if not ((folder / "train").is_dir() and (test or held_out)):
         files, classes = _walk(folder)
         order, tenth = shuffled(len(files)).tolist(), max(1, len(files) // 10)
         parts = {"test": order[:tenth], "validation": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
         return [files[number] for number in parts[split]], classes
-    validation = [folder / name for name in ("val", "validation") if (folder / name).is_dir()]
-    if split == "test" or validation:
-        return _walk({"train": folder / "train", "test": folder / "test"}.get(split) or validation[0])
+    if split == "test":
+        return _walk(test or held_out[0])
+    if test and held_out:
+        return _walk(held_out[0] if split == "validation" else folder / "train")
     files, classes = _walk(folder / "train")
     return [files[number] for number in split_training(len(files), split).tolist()], classes
 

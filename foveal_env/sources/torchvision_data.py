@@ -44,6 +44,6 @@ def open_dataset(name: str, *, root: str | os.PathLike | None, download: bool, *
             raise
         raise FileNotFoundError(
             f"the data set {name} is not complete in {folder}: {error}. Set the variable FOVEAL_DATA (or root) to "
-            f"the folder that holds it, or ask for download=True to fetch it there (in train.py pretrain: "
-            f"--{name.lower()}.download)"
+            "the folder that holds it, or let the source fetch it there: source_options={'download': True} in "
+            "gym.make, --source_options '{\"download\": true}' in train.py, or --SOURCE.download in train.py pretrain"
         ) from error
