@@ -6,6 +6,7 @@ Needs the extra `bench` (`pip install -e ".[bench]"`) and Imagenette-160 under F
 import argparse
 import json
 import sys
+from datetime import datetime, timezone
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ def main() -> None:
     for number, part in enumerate(chosen.parts or PARTS, start=1):
         print(f"{number} of {len(chosen.parts or PARTS)}: {part}", file=sys.stderr, flush=True)
         results |= PARTS[part]()
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        results["measured"] = {**results.get("measured", {}), part: now}
         write_json(path, results)
     if DEVICE == "cuda":
         print(json.dumps(results, indent=2))

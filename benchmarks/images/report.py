@@ -81,4 +81,5 @@ def table_of(results: dict[str, Any]) -> str:
     for key, what in (("gflops", "fewer FLOPs"), ("peak_mb", "less memory")):
         less = [size for size, row in vit.items() if row["vit"][key] < row["glimpses"][key]]
         words += f" The ViT needs {what} up to {less[-1]} px." if less else f" The glimpses need {what} at all of them."
+    words += " The FLOPs are those of the encoder and of the ViT; the averages of boxes are not counted."
     return "\n".join([*lines, "", f"{words} `python -m benchmarks.images` makes it again.", "", PICTURE])

@@ -14,12 +14,14 @@ from foveal_env.retina import extract
 def glimpse_times() -> dict[str, Any]:
     """Time a batch of 64 glimpses of eight zooms of 16 px, by size of the image, and of mixed sizes.
 
-    The sizes take turns in every round, so that a slow moment of the machine hits all of them.
+    The sizes take turns in every round, so that a slow moment of the machine hits all of them. Up to 1,024 px there are
+    64 pictures; of the larger sizes one is looked at in 64 places, since 64 of them would not fit in memory.
     """
     sizes, gazes = (64, 224, 1024, 4096, 16384), random_gazes(16, 64)
     batches = {}
     for size in sizes:
-        batches[str(size)] = Images.prepare([noise(size, size).to(DEVICE)]).rows(torch.zeros(64, dtype=torch.int64))
+        pictures = [noise(size, size).to(DEVICE)] * (64 if size <= 1024 else 1)
+        batches[str(size)] = Images.prepare(pictures).rows(torch.arange(64) % len(pictures))
     several = [64, 96, 128, 160, 224, 320, 512, 640, 768, 1024, 1280, 1536, 2048, 64, 224, 512]
     row = torch.arange(64) % len(several)
     batches["mixed"] = Images.prepare([noise(side, side).to(DEVICE) for side in several]).rows(row)
