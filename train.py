@@ -196,6 +196,7 @@ def pretrain_command(
     start: str | None = None,
     features: str | None = None,
     policy: str | None = None,
+    half: bool = False,
     resume: bool = False,
     device: str = "cpu",
     seed: int = 0,
@@ -216,6 +217,7 @@ def pretrain_command(
             encoder's options are the same.
         policy: path of a policy trained on `start`: a share `--follow` of the scenes is looked at as it does (the
             stages alternate). It sees the states of `start`, whatever has been learned since.
+        half: round the weights of perception.safetensors to float16, so that it is half as large.
         resume: go on from the checkpoint in the output folder.
         device: torch device.
         seed: of weights, scenes and gazes.
@@ -267,7 +269,7 @@ def pretrain_command(
         spent = {key: round(value + before.get(key, 0.0), 1) for key, value in spent.items()}
         origin["start" if start else "features"] = begun.spec.get("command", start or features)
     perception.spec = {**perception.spec, **origin, "spent": spent, "command": command}
-    perception.save(folder / "perception.safetensors")
+    perception.save(folder / "perception.safetensors", half=half)
     print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
 
 
@@ -419,7 +421,7 @@ GROUPED = {"world", "agents", "source", "encoder_options", "training", "command"
 MADE_HERE = {"perception", "source", "seed", "traces"}  # of the training
 MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is judged
     *("out", "device", "perception", "train_glimpses", "steps", "scenes", "controls", "learners", "seeds", "curve"),
-    *("start", "policy", "features"),
+    *("start", "policy", "features", "half"),
 }
 COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before anything is done
 NOT_OF_WORLD = {

@@ -157,9 +157,12 @@ class Perception(nn.Module):
         self.encoder.load_state_dict({**weights, **fitting})
         return [key for key in weights if key not in fitting]
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save as one safetensors file."""
-        checkpoint.save(path, "perception", self.state_dict(), self.spec)
+    def save(self, path: str | os.PathLike, *, half: bool = False) -> None:
+        """Save as one safetensors file; with `half` the weights are rounded to float16, which halves its size."""
+        weights = self.state_dict()
+        if half:
+            weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+        checkpoint.save(path, "perception", weights, self.spec)
 
     @staticmethod
     def load(name: str | os.PathLike, **task_options: Any) -> "Perception":

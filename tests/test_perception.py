@@ -37,6 +37,20 @@ def test_save_and_load_give_the_same_perception(tmp_path):
             assert torch.equal(tensor, again.state_dict()[name])
 
 
+def test_weights_can_be_saved_in_half_the_bytes(tmp_path):
+    perception = Perception.build(make_source("digits", "train", canvas=32), **TINY)
+    for half in (False, True):
+        perception.save(tmp_path / f"{half}.safetensors", half=half)
+    whole, rounded = (tmp_path / f"{half}.safetensors" for half in (False, True))
+    assert rounded.stat().st_size < 0.7 * whole.stat().st_size
+    again = Perception.load(rounded)
+    for name, tensor in perception.state_dict().items():
+        assert again.state_dict()[name].dtype == tensor.dtype
+        assert torch.equal(again.state_dict()[name], tensor.half().float() if tensor.is_floating_point() else tensor)
+    again.save(whole)
+    assert Perception.load(whole).fingerprint == again.fingerprint
+
+
 def test_bad_checkpoints_are_refused(tmp_path):
     path = tmp_path / "p.safetensors"
     perception = Perception.build(make_source("digits", "train", canvas=32), **TINY)
