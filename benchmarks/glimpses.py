@@ -97,7 +97,7 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 16, "zooms": 2, "zoom_range": [0.474, 2.0589], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 10_000, "looks": 5, "spread": 0.2, "beside": "point"},),
+        rounds=({"steps": 14_000, "looks": 5, "spread": 0.2, "beside": "point"},),
         glimpses=4,
         budget=400_000,
         side=100,
