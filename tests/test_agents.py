@@ -9,7 +9,8 @@ from stable_baselines3.common.env_checker import check_env
 
 from agents import AGENTS
 from agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
-from agents.grpo import MixturePolicy, discounted_returns, entropy_bound, group_advantages, log_density, sample
+from agents.grpo import discounted_returns, group_advantages
+from agents.mixture import MixturePolicy, entropy_bound, log_density, sample
 from agents.sb3 import Sb3VecEnv
 from foveal_env.images import Images
 from foveal_env.perception import Perception, shipped

@@ -9,7 +9,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from agents.base import evaluate, make_agent
-from agents.grpo import Choice, best, draw, log_likelihood
+from agents.mixture import Choice, best, draw, log_likelihood
 from encoders.base import Layout
 from foveal_env.perception import Perception
 from foveal_env.retina import extract
