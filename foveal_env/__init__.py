@@ -15,6 +15,7 @@ IDS = {
     "foveal_env/Search-v0": {"perception": "search", "canvas": 250, "glimpses": 12},
     "foveal_env/Locate-v0": {"perception": "locate", "canvas": 250, "glimpses": 8},
     "foveal_env/Reconstruct-v0": {"perception": "reconstruct", "glimpses": 8},
+    "foveal_env/Questions-v0": {"perception": "questions", "glimpses": 6},
 }
 
 for _id, _options in IDS.items():

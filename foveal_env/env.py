@@ -202,19 +202,21 @@ class FovealVectorEnv(VectorEnv):
 
     def _infos(self, chosen: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
         """Return the infos of the rows where `chosen` is true, in the form of Gymnasium's vector environments."""
-        judgement = self._episode.judgement
+        judgement, own = self._episode.judgement, self.world.perception.task.info(self._episode)
         columns = {
             "prediction": judgement.prediction,
             "probability": judgement.probability.double(),
             "scene": self._episode.scenes.index,
-            **self.world.perception.task.info(self._episode),
+            **own,
         }
         infos: dict[str, Any] = {}
-        whole = chosen.all()
         for key, column in columns.items():
-            values = column.cpu().numpy()
-            infos[key] = values.copy() if whole else values * chosen.reshape(-1, *[1] * (values.ndim - 1))
-            infos[f"_{key}"] = chosen.copy()
+            values, told = column.cpu().numpy(), chosen
+            if key in own and np.isnan(values).any():  # the question of that row has no such figure
+                told = chosen & ~np.isnan(values)
+                values = np.nan_to_num(values, nan=0.0)
+            infos[key] = values.copy() if told.all() else values * told.reshape(-1, *[1] * (values.ndim - 1))
+            infos[f"_{key}"] = told.copy()
         if ended.any():
             infos["is_success"] = judgement.correct.cpu().numpy() & ended
             infos["_is_success"] = ended.copy()
@@ -263,7 +265,7 @@ class FovealEnv(gym.Env):
     ## Info
     prediction (index of the class, or the box, point or picture that the task asks for), probability (given to the
     truth), scene (its index: ``reset(options={"scene": index})`` shows it again), in the last step is_success, and what
-    the task adds: distance and iou, or distance, path_length and spl.
+    the task adds: distance and iou, or distance, path_length and spl; of several questions, what the asked one adds.
 
     ## Arguments
     world: a ready `World`, in place of options.
@@ -340,7 +342,7 @@ def _first(infos: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value[0].item() if value.ndim == 1 else value[0].copy()
         for key, value in infos.items()
-        if not key.startswith("_")
+        if not key.startswith("_") and infos[f"_{key}"][0]
     }
 
 

@@ -171,12 +171,15 @@ def test_a_task_beside_teaches_the_encoder_and_leaves_no_trace(tmp_path):
     for one in (plain, job):
         one.update()
     assert not torch.equal(weights(plain), weights(job))  # its gradient reaches the encoder
-    state = torch.randn(50, *job.perception.encoder.state_shape)
     head, shown = pretraining(beside="point", steps=60, beside_weight=30.0), job.source.scenes(torch.arange(50))
     before = weights(head)
     for _ in range(60):
         head.update()
-    near = [one.beside.judge(one.beside(state), shown).loss.mean().item() for one in (job, head)]
+    near = []
+    for one in (job, head):
+        glimpse = extract(shown.images, torch.zeros(50, 2), one.perception.encoder.layout)
+        state = one.perception.step(one.perception.initial(shown), glimpse)
+        near.append(one.beside.judge(one.beside(state), shown).loss.mean().item())
     assert near[1] < near[0]
     assert not torch.equal(weights(head), before)
     names = {name for name, _ in job.perception.named_parameters()}

@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from agents.base import evaluate, make_agent
 from agents.mixture import Choice, best, draw, log_likelihood
 from encoders.base import Layout
+from foveal_env.env import FovealEnv, FovealVectorEnv
 from foveal_env.perception import Perception
 from foveal_env.retina import extract
 from foveal_env.sources.arranged import GAP
@@ -308,6 +309,13 @@ def test_what_a_question_tells_is_of_the_scenes_that_ask_it():
     asked = perception.task.asked(scenes.prompt)
     assert set(info) == {"distance", "path_length", "spl"}
     assert torch.equal(~info["distance"].isnan(), asked == 1)
+    env = FovealVectorEnv(20, world=world)
+    _, infos = env.reset(options={"scene": np.arange(20)})
+    assert infos["_distance"].tolist() == (asked == 1).tolist()
+    assert not np.isnan(infos["distance"]).any()
+    for scene in range(6):
+        _, told = FovealEnv(world=world).reset(options={"scene": scene})
+        assert ("distance" in told) == (asked[scene] == 1)
     assert len(make_source("search", canvas=[60, 100]).scenes(torch.arange(0))) == 0
 
 
