@@ -58,7 +58,8 @@ class Sb3VecEnv(VecEnv):
         rows = self._rows(infos)
         for row in np.flatnonzero(ended):
             final = infos["final_info"]
-            rows[row] = {key: values[row].tolist() for key, values in final.items() if not key.startswith("_")}
+            told = [key for key in final if not key.startswith("_") and final[f"_{key}"][row]]
+            rows[row] = {key: final[key][row].tolist() for key in told}
             rows[row]["terminal_observation"] = infos["final_obs"][row]
             rows[row]["TimeLimit.truncated"] = False
         return observations, rewards.astype(np.float32), ended, rows
@@ -66,7 +67,11 @@ class Sb3VecEnv(VecEnv):
     def _rows(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
         keys = [key for key in infos if not key.startswith(("_", "final"))]
         columns = [infos[key].tolist() for key in keys]
-        return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+        rows = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+        for key in keys:
+            for row in np.flatnonzero(~infos[f"_{key}"]):
+                del rows[row][key]
+        return rows
 
     def close(self) -> None:
         """Close the batch."""

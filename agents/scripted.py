@@ -72,7 +72,8 @@ class Saliency(Agent):
 
     It sees the image itself, not the state: a control that asks what looking at what stands out is worth, whatever the
     question. The map has 64 x 64 px, its spectrum is averaged over 3 x 3, and the smoothing has a deviation of 2.5 px,
-    as in the authors' program.
+    as in the authors' program. Written here, since the one library that has it is OpenCV with its contributed modules,
+    far larger than all of this package.
 
     Args:
         world: what it is made for.

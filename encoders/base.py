@@ -91,5 +91,7 @@ class Encoder(nn.Module):
         shape = None if prompt is None else tuple(prompt.shape)
         if self.prompt_size and shape != (batch, self.prompt_size):
             raise ValueError(f"this encoder takes a prompt of shape {(batch, self.prompt_size)}, got {shape}")
+        if self.prompt_size and not torch.isfinite(prompt).all():
+            raise ValueError("a prompt must be finite")
         if not self.prompt_size and prompt is not None and prompt.shape[-1]:
             raise ValueError(f"this encoder takes no prompt (prompt_size=0), got one of shape {shape}")

@@ -214,6 +214,8 @@ class FovealVectorEnv(VectorEnv):
             values, told = column.cpu().numpy(), chosen
             if key in own and np.isnan(values).any():  # the question of that row has no such figure
                 told = chosen & ~np.isnan(values)
+                if not told.any():
+                    continue
                 values = np.nan_to_num(values, nan=0.0)
             infos[key] = values.copy() if told.all() else values * told.reshape(-1, *[1] * (values.ndim - 1))
             infos[f"_{key}"] = told.copy()

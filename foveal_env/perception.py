@@ -19,6 +19,7 @@ from foveal_env.sources.base import Scenes, Source
 from foveal_env.tasks import TASKS
 from foveal_env.tasks.base import Judgement, Task
 
+NEEDS_TARGET = "the task {task!r} needs to know where the target is, which this source does not know (no boxes)"
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -61,7 +62,8 @@ class Perception(nn.Module):
 
     Args:
         spec: JSON: "encoder" and "encoder_config", "task" and "task_config" (names and constructor arguments),
-            "source" and "source_options" (what it was trained on), and anything else worth keeping.
+            "source" and "source_options" (what it was trained on), "asks" (what its prompts stand for), and anything
+            else worth keeping.
     """
 
     def __init__(self, spec: dict[str, Any]):
@@ -89,7 +91,8 @@ class Perception(nn.Module):
         }
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return Perception({"encoder": encoder, "encoder_config": config, "task": task, "task_config": described})
+            made = {"encoder": encoder, "encoder_config": config, "task": task, "task_config": described}
+            return Perception({**made, "asks": source.asks})
 
     def initial(self, scenes: Scenes) -> Tensor:
         """Return the state before any glimpse, [B, N, D] float32."""
@@ -119,11 +122,10 @@ class Perception(nn.Module):
         described = json.loads(json.dumps(TASKS.resolve(self.spec["task"]).describe(source)))
         mine = {key: self.spec["task_config"].get(key) for key in described}
         if self.task.needs_target and not source.knows_target:
-            raise ValueError(
-                f"the task {self.spec['task']!r} needs to know where the target is, which this source does not "
-                "(pictures without boxes)"
-            )
+            raise ValueError(NEEDS_TARGET.format(task=self.spec["task"]))
+        asked = self.spec.get("asks", source.asks)  # of an older checkpoint it is not known
         for what, ours, theirs in (
+            ("prompts", list(asked), list(source.asks)),
             ("channels", self.encoder.channels, source.channels),
             ("prompt_size", self.encoder.prompt_size, source.prompt_size),
             ("task_config", mine, described),

@@ -4,7 +4,9 @@ Gymnasium's environments and the agents' rollouts are views of these. Whatever c
 a `World` holds what does not.
 """
 
+import inspect
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from numbers import Integral
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from foveal_env.batch import Batch
-from foveal_env.perception import Perception, load_frozen
+from foveal_env.perception import NEEDS_TARGET, Perception, load_frozen
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
 from foveal_env.sources.ahead import Ahead
@@ -43,7 +45,7 @@ class World:
         source: where scenes come from.
         perception: encoder and task head; it must fit the source.
         glimpses: glimpses of an episode after the first look, T.
-        reward: "gain", "probability" or "correct", see `foveal_env.tasks`.
+        reward: "gain", "probability" or "correct", see `foveal_env.tasks.base`, or one of the task's own.
         first_look: "centre": `start` looks at the centre, so that no policy is credited with a constant spot; None:
             the agent's first gaze comes from the initial state, as in the papers.
         clock: add a row to the observation that holds the share of the glimpses left.
@@ -71,11 +73,12 @@ class World:
         perception.check_fits(source)
         if not isinstance(glimpses, Integral) or glimpses < 1:
             raise ValueError(f"glimpses must be at least 1, and whole, got {glimpses!r}")
-        if reward not in REWARDS:
-            raise ValueError(f"unknown reward {reward!r}; known: {', '.join(REWARDS)}")
+        rewards = {**REWARDS, **perception.task.rewards}
+        if reward not in rewards:
+            raise ValueError(f"unknown reward {reward!r}; known: {', '.join(rewards)}")
         if first_look not in FIRST_LOOKS:
             raise ValueError(f"unknown first_look {first_look!r}; known: 'centre', None")
-        if zoom_reach <= 0 or price < 0:
+        if not (0 < zoom_reach < math.inf and 0 <= price < math.inf):
             raise ValueError(f"zoom_reach must be above 0 and price at least 0, got {zoom_reach} and {price}")
         self.source, self.perception = source, perception
         self.stop, self.zoom, self.zoom_reach, self.price = stop, zoom, zoom_reach, price
@@ -84,6 +87,7 @@ class World:
         self.ends_early = stop or perception.task.ends_on_success
         self._ahead = Ahead(source)
         self.glimpses, self.reward, self.first_look, self.clock = glimpses, reward, first_look, clock
+        self._rewarded = rewards[reward]
         self.options: dict[str, Any] = {}  # what `make_world` was called with
         self.layout = perception.encoder.layout
         self.device = next(perception.parameters()).device
@@ -151,7 +155,7 @@ class World:
         ended = glimpses >= self.glimpses
         if self.perception.task.ends_on_success:
             ended = ended | judgement.correct
-        reward = REWARDS[self.reward](episode.judgement, judgement, ended) - self.price
+        reward = self._rewarded(episode.judgement, judgement, ended) - self.price
         return Episode(scenes, state, judgement, gazes, glimpses, ended), reward
 
     def completed(self, action: Tensor) -> Tensor:
@@ -206,10 +210,12 @@ def make_world(
         source_options: more options of the source's constructor; those that the perception was trained with are kept
             where the source is the same.
         split: "train", "validation" or "test".
-        task: of a perception that answers several questions, the one that is asked; None asks them all in turn.
-        task_options: options of the task that can still be chosen, such as the tolerance of a search.
+        task: of a perception that answers several questions, the one that is asked; None, or the name of its own task,
+            "several", asks them all in turn.
+        task_options: options of the task that can still be chosen, such as the tolerance of a search; of several
+            questions by the name of each, such as ``{"where": {"tolerance": 0.25}}``.
         glimpses: glimpses of an episode after the first look.
-        reward: "gain", "probability" or "correct".
+        reward: "gain", "probability" or "correct", or one of the task's own.
         first_look: "centre", or None (null on the command line).
         clock: show the agent the share of the glimpses left.
         stop: let the agent end an episode, by the last entry of the action.
@@ -225,11 +231,16 @@ def make_world(
     own = seen.spec.get("source_options", {}) if source in (None, trained_on) else {}
     changed = {**own, **(source_options or {}), **({} if canvas is None else {"canvas": canvas})}
     if task is not None:
-        known = seen.spec["task_config"].get("questions", [seen.spec["task"]])
+        known = [seen.spec["task"], *seen.spec["task_config"].get("questions", ())]
         if task not in known:
             raise ValueError(f"unknown task {task!r} of this perception; known: {', '.join(known)}")
-        if "questions" in seen.spec["task_config"]:
+        if task != seen.spec["task"]:
             changed["ask"] = task
+    kind = SOURCES.resolve(source or trained_on)
+    if seen.task.needs_target and not kind.knows_target:
+        raise ValueError(NEEDS_TARGET.format(task=seen.spec["task"]))
+    if "canvas" in changed and "canvas" not in inspect.signature(kind).parameters:
+        raise ValueError(f"scenes of the source {source!r} have no canvas; an id that sets one takes canvas=None")
     world = World(
         make_source(source or trained_on, split, **changed),
         seen,

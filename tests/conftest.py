@@ -56,6 +56,7 @@ class ToyPerception(torch.nn.Module):
         self.spec = {"task": "toy", "source": "digits"}
         self.task = SimpleNamespace(
             ends_on_success=False,
+            rewards={},
             info=lambda episode: {},
             boxes=lambda *answer: torch.empty(0, 4),
             words=lambda *answer: "",

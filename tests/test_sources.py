@@ -86,9 +86,7 @@ def test_contract_of_a_task(name, task, folder):
     perception.check_fits(source)
     perception.check_fits(open_source(name, "train", folder))
     judgement = perception.judge(torch.randn(6, *perception.encoder.state_shape), scenes)
-    assert (
-        judgement.prediction.flatten(1).shape[1] == perception.task.answer_size if judgement.prediction.ndim > 1 else 1
-    )
+    assert judgement.prediction.reshape(6, -1).shape[1] == perception.task.answer_size
     assert judgement.loss.shape == judgement.probability.shape == judgement.correct.shape == (6,)
     assert (judgement.loss >= 0).all()
     assert ((judgement.probability >= 0) & (judgement.probability <= 1)).all()

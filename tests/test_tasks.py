@@ -1,15 +1,18 @@
 """What the tasks ask and how they judge; episodes that end early, are stopped, or choose their zoom."""
 
 import itertools
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from PIL import Image
 
 from agents.base import evaluate, make_agent
 from agents.mixture import Choice, best, draw, log_likelihood
+from agents.sb3 import Sb3VecEnv
 from encoders.base import Layout
 from foveal_env.env import FovealEnv, FovealVectorEnv
 from foveal_env.perception import Perception
@@ -108,8 +111,6 @@ def test_a_prompt_can_be_an_example_of_the_class():
 
 
 def test_candidates_can_be_the_classes_of_a_folder(tmp_path):
-    from PIL import Image
-
     random = np.random.default_rng(0)
     for name in ("cat", "dog", "eel"):
         (tmp_path / name).mkdir()
@@ -355,3 +356,120 @@ def test_a_policy_learns_to_stop_when_looking_no_longer_pays(toy_world):
     assert before.glimpses.float().mean() == 4
     assert 0.5 <= after.glimpses.float().mean() < 1.5  # none where the target is in the centre
     assert after.mean_loss[-1] < 0.05
+
+
+def test_a_perception_is_asked_what_it_has_learned_to_be_asked(tmp_path):
+    for name in range(10):
+        (tmp_path / f"class {name}").mkdir()
+        for number in range(12):
+            noise = np.random.default_rng(number).integers(256, size=(30, 30), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / f"class {name}" / f"{number}.png")
+    other = {"of": "folder", "folder": str(tmp_path)}
+    with pytest.raises(ValueError, match=r"its prompts is .'0', '1'.*the source's is .'class 0'"):
+        gym.make("foveal_env/Search-v0", source_options=other)
+    with pytest.raises(ValueError, match=r"its prompts is .'0', '1'.*an example of 14 x 14 px"):
+        gym.make("foveal_env/Search-v0", source_options={"prompt": "example"})
+    world = make_world(perception="search", canvas=100)
+    with pytest.raises(ValueError, match=r"a scene has candidates 0 to 3, wanted .7"):
+        world.source.scenes(torch.arange(2), wanted=7)
+    scenes = world.source.scenes(torch.arange(2))
+    with pytest.raises(ValueError, match="a prompt must be finite"):
+        world.start(replace(scenes, prompt=scenes.prompt * torch.nan))
+
+
+def test_a_group_shares_scene_and_prompt(monkeypatch):
+    world = make_world(perception="search", canvas=100, glimpses=2)
+    agent = make_agent("grpo", world, scenes=3, group=4, width=8)
+    seen, look = [], World.look
+    monkeypatch.setattr(
+        World, "look", lambda self, episode, action: seen.append(episode) or look(self, episode, action)
+    )
+    next(agent.train(1))
+    for values in (seen[0].scenes.prompt, seen[0].scenes.index[:, None]):
+        groups = values.unflatten(0, (3, 4))
+        assert (groups == groups[:, :1]).all()
+    assert len(set(seen[0].scenes.index.tolist())) == 3
+
+
+def test_options_of_several_questions_go_to_the_question(tmp_path):
+    strict = make_world(perception="questions", task_options={"where": {"tolerance": 0.01}})
+    assert strict.perception.task.heads["where"].tolerance == 0.01
+    assert make_world(perception="questions").perception.task.heads["where"].tolerance == 0.5
+    for options, message in (
+        ({"where": {"tolerance": 0}}, "tolerance must be above 0"),
+        ({"tolerance": 0.25}, "unknown question tolerance; known: large, where, count"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_world(perception="questions", task_options=options)
+    mixture = make_world(perception="questions", task="several").scenes(torch.arange(40)).prompt[:, :3]
+    assert (mixture.sum(dim=0) > 0).all()
+    asked = make_world(perception="questions", task="count").scenes(torch.arange(40)).prompt[:, :3]
+    assert asked.sum(dim=0).tolist() == [0, 0, 40]
+    with pytest.raises(ValueError, match="unknown task 'all' of this perception; known: several, large, where, count"):
+        make_world(perception="questions", task="all")
+
+
+def test_boxes_that_are_needed_and_canvases_that_are_none(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            Image.new("L", (30, 30), number).save(tmp_path / name / f"{number}.png")
+    pictures = {"source": "folder", "source_options": {"folder": str(tmp_path), "channels": 1}}
+    with pytest.raises(ValueError, match=r"the task 'locate' needs to know where the target is.*no boxes"):
+        gym.make("foveal_env/Locate-v0", **pictures)
+    with pytest.raises(ValueError, match=r"the source 'folder' have no canvas.*canvas=None"):
+        gym.make("foveal_env/Classify-v0", canvas=100, **pictures)
+    with pytest.raises(ValueError, match=r"a canvas has whole px, got 250.5"):
+        gym.make("foveal_env/Search-v0", canvas=250.5)
+
+
+@pytest.mark.parametrize("options", [{"price": float("nan")}, {"zoom_reach": float("nan")}, {"zoom_reach": 0}])
+def test_prices_and_reaches_that_are_no_numbers_are_refused(options):
+    with pytest.raises(ValueError, match="zoom_reach must be above 0 and price at least 0"):
+        make_world(**options)
+
+
+class Bold(Locate):
+    """Where is it? Rewarded for being right at once."""
+
+    rewards = {"soon": lambda before, after, last: (after.correct & ~before.correct).float()}  # noqa: RUF012
+
+
+def test_a_task_can_have_rewards_of_its_own():
+    perception = Perception.build(make_source("digits"), task=f"{__name__}:Bold", **SMALL).frozen()
+    world = World(make_source("digits"), perception, reward="soon")
+    _, reward = world.look(world.start(world.scenes(torch.arange(5))), torch.zeros(5, 2))
+    assert set(reward.tolist()) <= {0.0, 1.0}
+    with pytest.raises(ValueError, match="unknown reward 'late'; known: gain, probability, correct, soon"):
+        World(make_source("digits"), perception, reward="late")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"id": "Search-v0", "canvas": 60}, {"id": "Questions-v0"}, {"stop": True}, {"zoom": True}]
+)
+def test_the_native_batch_and_stable_baselines_tell_what_singles_tell(options):
+    id = f"foveal_env/{options.pop('id', 'Classify-v0')}"
+    options = {"glimpses": 2, **options}
+    native = gym.make_vec(id, num_envs=4, **options)
+    same = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+    sync = gym.make_vec(id, num_envs=4, vectorization_mode="sync", vector_kwargs=same, **options)
+    adapted = Sb3VecEnv(gym.make_vec(id, num_envs=4, **options))
+    adapted.seed(0)
+    observations, told = native.reset(seed=0)
+    expected, single = sync.reset(seed=0)
+    assert np.array_equal(adapted.reset(), observations)
+    assert np.allclose(observations, expected, atol=1e-5)
+    for step in range(3):
+        assert set(told) == set(single)
+        for key in told:
+            if key.startswith("_") and not key.startswith("_final"):
+                assert told[key].tolist() == single[key].tolist(), key
+        action = np.random.default_rng(step).uniform(-1, 1, native.action_space.shape).astype(np.float32)
+        observations, _, ended, _, told = native.step(action)
+        *_, single = sync.step(action)
+        rows = adapted.step(action)[3]
+        final = told.get("final_info", {})
+        for row in range(4):
+            source = final if ended[row] else told
+            keys = {key for key in source if not key.startswith(("_", "final")) and source[f"_{key}"][row]}
+            assert keys == set(rows[row]) - {"terminal_observation", "TimeLimit.truncated"}

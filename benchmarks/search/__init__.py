@@ -15,9 +15,14 @@ SEEDS = 5  # of policies, and of controls that draw their gaze
 BATCH_PIXELS = 2**27  # of the scenes that are held at once
 
 
+def policy_paths(folder: Path, learner: str) -> list[Path]:
+    """Return where the policies of all seeds are, or will be."""
+    return [folder / f"{learner}-{seed}" / "policy.safetensors" for seed in range(SEEDS)]
+
+
 def policies(folder: Path, learners: Sequence[str], *options: str) -> dict[str, list[Path]]:
     """Train the policies of all seeds, those that are not trained yet; return their paths, by learner."""
-    paths = {name: [folder / f"{name}-{seed}" / "policy.safetensors" for seed in range(SEEDS)] for name in learners}
+    paths = {name: policy_paths(folder, name) for name in learners}
     if not (folder / "results.json").is_file():
         call(
             f"compare --split validation --scenes 500 --precision auto --resume --seeds {SEEDS} --controls random "

@@ -52,18 +52,18 @@ def compared(by_prompt: Sequence[Tensor], by_seed: Sequence[Tensor]) -> dict[str
 def paths_apart(world: World, agents: Sequence[Agent], scenes: Scenes, others: Scenes) -> dict[str, Any]:
     """Compare paths under two prompts with paths under one prompt.
 
-    "policies": greedy ones; two seeds are two policies, trained apart. "draws": of one policy; two seeds are two draws
-    of its gazes, and the paths under two prompts are two draws as well.
+    "policies": greedy ones; two seeds are two policies, trained apart. "crossed": the same, and the paths under two
+    prompts are of two policies as well. "draws": of one policy; two seeds are two draws of its gazes, and the paths
+    under two prompts are two draws as well.
     """
     greedy = [[searched(world, agent, asked).gazes for asked in (scenes, others)] for agent in agents]
     asks = ((scenes, 0), (scenes, 1), (others, 1))
     draws = [[searched(world, agent, asked, greedy=False, seed=seed).gazes for asked, seed in asks] for agent in agents]
-    following = [*greedy[1:], greedy[0]]
+    pairs = list(zip(greedy, [*greedy[1:], greedy[0]], strict=True))
+    by_seed = [apart(one, next_one) for (one, _), (next_one, _) in pairs]
     return {
-        "policies": compared(
-            [apart(one, other) for one, other in greedy],
-            [apart(one, next_one) for (one, _), (next_one, _) in zip(greedy, following, strict=True)],
-        ),
+        "policies": compared([apart(one, other) for one, other in greedy], by_seed),
+        "crossed": compared([apart(one, next_other) for (one, _), (_, next_other) in pairs], by_seed),
         "draws": compared([apart(one, other) for one, _, other in draws], [apart(one, same) for one, same, _ in draws]),
     }
 

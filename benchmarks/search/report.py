@@ -12,6 +12,7 @@ from agents.base import load_agent
 from agents.report import save_figure
 from benchmarks import ROOT, put_in
 from benchmarks.report import line
+from benchmarks.search import FOLDER, policy_paths, several
 from benchmarks.search.ladder import GLIMPSES, LEARNERS, TRAINED, trained, world_of
 from benchmarks.search.locate import CANVAS as LOCATE_CANVAS
 from benchmarks.search.prompts import CANVAS, SCENES, searched
@@ -42,7 +43,15 @@ def ladder_section(contents: dict[str, Any]) -> str:
     needed = ", ".join(f"{canvas} px {number:,}" for canvas, number in contents["exhaustive_glimpses"].items())
     parts.append(
         f"Within {GLIMPSES} glimpses after the first look at the centre; `exhaustive` is a raster of as many glimpses "
-        f"as show every digit whole in the sharpest window that holds it ({needed}), on 200 scenes."
+        f"as show every digit whole in the sharpest window that is a quarter wider than it ({needed}), on 200 scenes, "
+        "and is not in the plot. All others have 1,000 scenes, from 2,000 px on 400, and 200 at 4,000 px."
+    )
+    parts.append(
+        "SPL is success weighted by path length: success x l / max(p, l), p being the length of the gaze's path in px "
+        "and l that of the straight line from the first gaze to where the target is within the tolerance, half of its "
+        "side. Where l is 0, a success has SPL 1 whatever the path. An episode has at least one glimpse: at 60 px nearly all "
+        "targets are found by the first look already, and what SPL tells there is how far the one needless glimpse "
+        "goes, which is nowhere for an exhaustive raster of one glimpse."
     )
     parts.append(ladder_words(success))
     parts.append("![Success and SPL by canvas](search_ladder.png)")
@@ -102,7 +111,10 @@ def draw_prompts(path: Path, scenes: int = 3) -> None:
         last = searched(world, agent, shown)
         for row in range(scenes):
             picture, gazes = shown.images.pixels(row).numpy(), last.gazes[row].numpy()
-            axes[row, wanted].imshow(draw(picture, gazes, world.layout, boxes=shown.box[row : row + 1].numpy()))
+            drawn = draw(picture, gazes, world.layout, boxes=shown.box[row : row + 1].numpy())
+            answer = (last.judgement.prediction[row].numpy() + 1) / 2 * (drawn.shape[1], drawn.shape[0])
+            axes[row, wanted].imshow(drawn)
+            axes[row, wanted].plot(*answer, "x", color="cyan", ms=9, mew=2.5)
             axes[row, wanted].axis("off")
             taken, right = int(last.glimpses[row]), bool(last.judgement.correct[row])
             label = world.source.classes[int(shown.label[row])]
@@ -119,7 +131,11 @@ def prompts_section(contents: dict[str, Any]) -> str:
     right, wrong = (100 * np.mean(contents[f"success_{name}_prompt"]) for name in ("right", "wrong"))
     lines = [line(["mean distance of two paths", "two prompts", "one prompt", "farther apart under two", "p"])]
     lines.append(line(["---"] * 5))
-    for key, name in (("draws", "two draws from one policy"), ("policies", "greedy; one prompt: two policies")):
+    for key, name in (
+        ("draws", "two draws from one policy"),
+        ("crossed", "greedy, of two policies trained apart"),
+        ("policies", "greedy; two prompts: of one policy, one prompt: of two"),
+    ):
         found = contents["paths"][key]
         shares = (f"{found['two_prompts']:.3f}", f"{found['two_seeds']:.3f}", f"{found['farther']:.0%} of the scenes")
         lines.append(line([name, *shares, f"{found['wilcoxon_p']:.1g}"]))
@@ -130,11 +146,13 @@ def prompts_section(contents: dict[str, Any]) -> str:
             f"**{contents['prompt_effect_points']:.1f} points**.",
             "The distance of two paths is the mean distance between the gazes of the same glimpse, over the glimpses "
             "that both took, in half sides of the image; p is that of a Wilcoxon signed-rank test over scenes, "
-            "one-sided. Of one policy, paths under two prompts are farther apart than paths under one. Policies that "
-            "were trained apart have habits of their own of where to begin, and those differ by more than what a "
-            "prompt changes in one of them. The draws were compared after the policies had been, and because of them.",
+            "one-sided. The last line was measured first; it compares what the prompt changes in one policy with what "
+            "another seed changes, and the seed changes more. The other two, in which both sides are of one policy or "
+            "both of two, were measured after it and because of it.",
             "\n".join(lines),
-            "![The same scenes under four prompts](search_prompts.png)",
+            "![The same scenes under four prompts](search_prompts.png)\n\nOrange: the path of the gaze, its last one "
+            "red, with the windows of its patches in blue. Green: the target. Cyan: where the head says that it is; "
+            "found means within half of the target's side, wherever the gaze is.",
         ]
     )
 
@@ -161,10 +179,13 @@ def plot_stop(path: Path, contents: dict[str, Any]) -> None:
     full = [row["accuracy"] for row in rows if row["price"] is None]
     mean = 100 * np.mean(full, axis=0)
     axes.plot(np.arange(len(mean)), mean, "--", marker="o", ms=4, color="grey", label="fixed number of glimpses")
+    curve = []
     for price in dict.fromkeys(row["price"] for row in rows if row["price"] is not None):
         own = [row for row in rows if row["price"] == price]
         x, y = [row["glimpses"] for row in own], [100 * row["accuracy"][-1] for row in own]
-        axes.plot(x, y, "o", label=f"stops, price {price} nats a glimpse")
+        axes.plot(x, y, "o", ms=4, label=f"stops, price {price} nats a glimpse")
+        curve.append((np.mean(x), np.mean(y)))
+    axes.plot(*zip(*curve, strict=True), "-", color="black", lw=1, label="mean over five policies of each price")
     axes.set_xlabel("mean glimpses after the first look")
     axes.set_ylabel("accuracy on test scenes (%)")
     axes.grid(alpha=0.3)
@@ -197,9 +218,23 @@ def several_section(contents: dict[str, Any]) -> str:
     """Return the accuracy of the shared perception and of each question's own."""
     table = contents["multitask"]
     lines = [line(["accuracy in %", *table]), line(["---"] * (len(table) + 1))]
-    for name, title in (("shared", "one perception for all questions"), ("own", "a perception for each")):
-        lines.append(line([title, *[f"{100 * entry[name]:.1f}" for entry in table.values()]]))
-    return "\n".join(lines)
+    for name, title in (("shared", "one perception for all: GRPO"), ("own", "a perception for each: GRPO")):
+        runs = {question: contents["several"]["all" if name == "shared" else question][question] for question in table}
+        cells = [f"{100 * np.mean(found):.1f} ± {100 * np.std(found, ddof=1):.1f}" for found in runs.values()]
+        lines.append(line([title, *cells]))
+    for name in contents["several"].get("controls", {}).get("large", ()):
+        cells = [f"{100 * contents['several']['controls'][question][name]:.1f}" for question in table]
+        lines.append(line([f"one perception for all: {name}", *cells]))
+    words = (
+        f"`Questions-v0`, {several.SCENES:,} test scenes of each question, {several.GLIMPSES} glimpses after the first "
+        f"look, GRPO, mean and standard deviation over five policies. The shared perception learned from "
+        f"{several.STEPS * len(table):,} updates, each of the others from {several.STEPS:,}; all began with the "
+        f"features of `search`, and each policy learned from {several.BUDGET:,} glimpses for each question. On no "
+        f"question does the shared perception lose more than **{contents['multitask_worst_points']:.1f} points** (below 0: it "
+        "gains on all). "
+        "The first look at the centre is wide: it answers most of the large digits by itself."
+    )
+    return "\n".join(lines) + f"\n\n{words}"
 
 
 SECTIONS = {
@@ -216,7 +251,7 @@ def report(contents: dict[str, Any]) -> None:
     done = contents["commands"]
     if "ladder" in done:
         plot_ladder(DOCS / "search_ladder.png", contents)
-    if "prompts" in done:
+    if "prompts" in done and policy_paths(FOLDER / "ladder" / "grpo", "grpo")[0].is_file():
         draw_prompts(DOCS / "search_prompts.png")
     if "stop" in done:
         plot_stop(DOCS / "search_stop.png", contents)

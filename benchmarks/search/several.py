@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.base import load_agent
+from agents.base import load_agent, make_agent
 from benchmarks import call
 from benchmarks.search import FOLDER, judged, policies, remembered
 from foveal_env.sources.questions import QUESTIONS
@@ -24,6 +24,7 @@ GLIMPSES = 6
 TRAINING = ["--reward", "gain", "--grpo.discount", "0.7"]
 BUDGET = 100_000  # glimpses of training for each question
 SCENES = 1000
+CONTROLS = ("random", "raster", "saliency", "oracle")
 
 
 def perception(question: str | None) -> Path:
@@ -50,6 +51,17 @@ def measure_one(question: str | None) -> dict[str, list[float]]:
     return found
 
 
+def measure_controls() -> dict[str, dict[str, float]]:
+    """Return the accuracy of controls on the shared perception, by question: after the first look, and at the end."""
+    seen, found = perception(None), {}
+    for name in QUESTIONS:
+        world = make_world(perception=str(seen), split="test", task=name, glimpses=GLIMPSES, precision="auto")
+        runs = {control: judged(world, make_agent(control, world), SCENES).accuracy for control in CONTROLS}
+        found[name] = {"the first look alone": runs["random"][0]}
+        found[name] |= {control: curve[-1] for control, curve in runs.items()}
+    return found
+
+
 def measure() -> dict[str, Any]:
     """Return the accuracy of both by question, and the most points that the shared perception loses on one."""
     found = {
@@ -62,5 +74,6 @@ def measure() -> dict[str, Any]:
         name: {who: round(float(np.mean(found[key][name])), 4) for who, key in (("shared", "all"), ("own", name))}
         for name in QUESTIONS
     }
+    found["controls"] = remembered(FOLDER / "several" / "controls.json", measure_controls)
     worst = max(100 * (entry["own"] - entry["shared"]) for entry in table.values())
     return {"multitask_worst_points": round(worst, 2), "multitask": table, "several": found}

@@ -1,6 +1,7 @@
 """Several pictures on one canvas, none of them touching another, over clutter or a photograph."""
 
 import os
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -57,7 +58,9 @@ class Arranged(Source):
             of, split, side=side, folder=folder, root=root, download=download
         )
         self.count, self.side = len(self.pictures), self.pictures.shape[-1]
-        self.canvases = (canvas,) if isinstance(canvas, int) else tuple(canvas)
+        self.canvases = tuple(canvas) if isinstance(canvas, list | tuple) else (canvas,)
+        if not all(isinstance(size, Integral) for size in self.canvases):
+            raise ValueError(f"a canvas has whole px, got {canvas!r}")
         self.canvas = self.canvases[0] if len(self.canvases) == 1 else None
         self.cell, self.things = cell * self.side + GAP, things
         self._sides = torch.full((things,), self.side)  # of each thing in px

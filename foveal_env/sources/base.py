@@ -37,6 +37,7 @@ class Source:
         channels: channels of the images, 1 or 3.
         classes: names of the classes; a label indexes them.
         prompt_size: length Q of the prompt vectors, 0 for none.
+        asks: in words, what the entries of a prompt stand for; a perception is asked what it has learned to be asked.
         count: number of different underlying images.
         knows_target: whether `Scenes.box` is known.
         waits: whether scenes are read from files, so that it pays to let a worker make the next ones. Where they are
@@ -47,6 +48,7 @@ class Source:
     channels: int
     classes: tuple[str, ...]
     prompt_size: int = 0
+    asks: tuple[str, ...] = ()
     count: int
     knows_target: bool = False
     waits: bool = False

@@ -70,7 +70,8 @@ class Questions(Arranged):
         )
         if len(self.classes) < 3 + MOST:
             raise ValueError(f"the questions need at least {3 + MOST} classes, got {len(self.classes)}")
-        self.ask, self.prompt_size = ask, len(QUESTIONS) + len(self.classes)
+        self.ask, self.asks = ask, (*QUESTIONS, *self.classes)
+        self.prompt_size = len(self.asks)
         self._sides = torch.tensor([2 * self.side, *[self.side] * (1 + MOST)])
 
     @property

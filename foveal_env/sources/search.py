@@ -74,6 +74,7 @@ class Search(Arranged):
             raise ValueError(f"aim lies in [0, 1], got {aim}")
         self.candidates, self.prompt, self.aim = candidates, prompt, aim
         self.prompt_size = len(self.classes) if prompt == "class" else EXAMPLE_SIDE**2
+        self.asks = self.classes if prompt == "class" else (f"an example of {EXAMPLE_SIDE} x {EXAMPLE_SIDE} px",)
 
     def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return the box of the target in some scenes, see `aim`, in the others that of any candidate, [B, 4]."""
@@ -83,6 +84,8 @@ class Search(Arranged):
 
     def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
         """Return scenes [B] on one canvas; `wanted` [B] is the number of the candidate to find."""
+        if len(wanted) and not 0 <= int(wanted.min()) <= int(wanted.max()) < self.candidates:
+            raise ValueError(f"a scene has candidates 0 to {self.candidates - 1}, wanted {wanted.unique().tolist()}")
         own = torch.arange(len(index))
         labels = self.order(index)[:, : self.candidates]
         which = self.picture(labels, self.draw(index[:, None], 5, torch.arange(self.candidates)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +34,14 @@ class Task(nn.Module):
         needs_target: whether scenes must know where their target is.
         ends_on_success: whether an episode ends as soon as the answer is correct.
         answer_size: numbers in the prediction for one scene.
+        rewards: rewards of its own by name, beside those of `REWARDS`: functions of the judgements before and after a
+            glimpse, and of whether it was the last, to [B] float.
     """
 
     needs_target = False
     ends_on_success = False
     answer_size = 1
+    rewards: ClassVar[dict[str, Callable[["Judgement", "Judgement", Tensor], Tensor]]] = {}
 
     def forward(self, state: Tensor) -> Tensor:
         """Return the answer that the head reads off a state [B, N, D]."""

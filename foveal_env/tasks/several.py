@@ -22,12 +22,27 @@ class Several(Task):
     Args:
         state_shape: (N, D).
         questions: name of each question, in the order of the prompt: its "task" and the "config" of that.
+        options: by the name of a question, options of its task that can still be chosen.
+
+    Raises ValueError for options of a question that is not asked.
     """
 
-    def __init__(self, state_shape: tuple[int, int], *, questions: dict[str, dict[str, Any]]):
+    def __init__(
+        self, state_shape: tuple[int, int], *, questions: dict[str, dict[str, Any]], **options: dict[str, Any]
+    ):
         from foveal_env.tasks import TASKS
 
         super().__init__()
+        unknown = options.keys() - questions.keys()
+        if unknown:
+            raise ValueError(
+                f"options of several questions are given by question, such as {{'where': {{'tolerance': 0.25}}}}: "
+                f"unknown question {', '.join(sorted(unknown))}; known: {', '.join(questions)}"
+            )
+        questions = {
+            name: {**question, "config": {**question["config"], **options.get(name, {})}}
+            for name, question in questions.items()
+        }
         kinds = {name: TASKS.resolve(question["task"]) for name, question in questions.items()}
         self.heads = nn.ModuleDict(
             {name: kinds[name](state_shape, **question["config"]) for name, question in questions.items()}
