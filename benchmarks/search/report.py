@@ -49,9 +49,9 @@ def ladder_section(contents: dict[str, Any]) -> str:
     parts.append(
         "SPL is success weighted by path length: success x l / max(p, l), p being the length of the gaze's path in px "
         "and l that of the straight line from the first gaze to where the target is within the tolerance, half of its "
-        "side. Where l is 0, a success has SPL 1 whatever the path. An episode has at least one glimpse: at 60 px nearly all "
-        "targets are found by the first look already, and what SPL tells there is how far the one needless glimpse "
-        "goes, which is nowhere for an exhaustive raster of one glimpse."
+        "side. Where l is 0, a success has SPL 1 whatever the path. An episode has at least one glimpse: at 60 px "
+        "nearly all targets are found by the first look already, and what SPL tells there is how far the one needless "
+        "glimpse goes, which is nowhere for an exhaustive raster of one glimpse."
     )
     parts.append(ladder_words(success))
     parts.append("![Success and SPL by canvas](search_ladder.png)")
@@ -230,8 +230,8 @@ def several_section(contents: dict[str, Any]) -> str:
         f"look, GRPO, mean and standard deviation over five policies. The shared perception learned from "
         f"{several.STEPS * len(table):,} updates, each of the others from {several.STEPS:,}; all began with the "
         f"features of `search`, and each policy learned from {several.BUDGET:,} glimpses for each question. On no "
-        f"question does the shared perception lose more than **{contents['multitask_worst_points']:.1f} points** (below 0: it "
-        "gains on all). "
+        f"question does the shared perception lose more than **{contents['multitask_worst_points']:.1f} points** "
+        "(below 0: it gains on all). "
         "The first look at the centre is wide: it answers most of the large digits by itself."
     )
     return "\n".join(lines) + f"\n\n{words}"
