@@ -51,7 +51,7 @@ class Row:
         learners: agents that learn on the first perception; on the others it is the first of them alone.
         reward: of the environment, for all learners.
         agent_options: options of each agent, by its name.
-        full_image: makes the nets that read the whole image, by name.
+        full_image: makes the nets that read the whole image, by name; one seed of each.
         side: side of the image that those read, in px.
         scenes: test scenes.
         perceptions: seeds of stage 1.
@@ -253,7 +253,9 @@ def make(name: str, row: Row, command: str) -> None:
         found = compare(name, row, seed, path)
         contents = contents or found
         rows += [{**entry, **about} for entry in found["rows"]]
-        rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, about["stage1_cpu_seconds"] / 60)]
+        if seed == 0:
+            minutes = about["stage1_cpu_seconds"] / 60
+            rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, minutes)]
     contents = {
         **contents,
         "command": command,
