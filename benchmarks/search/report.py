@@ -234,11 +234,11 @@ def several_section(contents: dict[str, Any]) -> str:
     words = (
         f"`Questions-v0`, {several.SCENES:,} test scenes of each question, {several.GLIMPSES} glimpses after the first "
         f"look, mean and standard deviation over five policies: {verdict}. It learned from "
-        f"{several.STEPS * len(table):,} updates, each of the others from {several.STEPS:,}, as many for each question. "
-        "Whether it is better because of three times the updates, or because one question teaches what another needs, "
-        "this does not tell. All began with the features of `search`. Each policy learned from "
-        f"{several.BUDGET:,} glimpses for each question, which is little for free Gaussians: on `large` they stay behind "
-        "random gaze, on `count` they equal a raster. (To count, the target is the whole image, and `oracle` "
+        f"{several.STEPS * len(table):,} updates, each of the others from {several.STEPS:,}, as many for each "
+        "question. Whether it is better because of three times the updates, or because one question teaches what "
+        "another needs, this does not tell. All began with the features of `search`. Each policy learned from "
+        f"{several.BUDGET:,} glimpses for each question, which is little for free Gaussians: on `large` they stay "
+        "behind random gaze, on `count` they equal a raster. (To count, the target is the whole image, and `oracle` "
         "looks at its middle.) The first look at the centre is wide and answers most of the large digits by itself."
     )
     return "\n".join(lines) + f"\n\n{words}"
