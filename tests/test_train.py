@@ -200,8 +200,8 @@ def test_features_of_another_task_are_taken_over(tmp_path, capsys):
 def test_pretrain_takes_plug_ins_of_ones_own(tmp_path, monkeypatch):
     """README's classes, as a module that `--encoder`, `--source` and `--task` name."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    classes = [block.rpartition("\n\n\n")[0] for block in blocks if "(Encoder)" in block or "(Source)" in block]
-    classes += [block.rpartition("\n\n\n")[0] for block in blocks if "(Task)" in block]
+    bases = ("(Encoder)", "(Source)", "(Classify)")
+    classes = [block.rpartition("\n\n\n")[0] for block in blocks if any(base in block for base in bases)]
     (tmp_path / "plug_ins.py").write_text("\n".join(classes))
     monkeypatch.syspath_prepend(tmp_path)
     quick = ["--steps", "1", "--batch", "4"]
