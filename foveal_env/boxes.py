@@ -2,8 +2,8 @@
 
 A patch is two weighted sums: down the texels of its window into one row for each row of boxes, then, turned, across
 these. Both take LANES neighbours at once. A compiler does not find that by itself, since the sums are short and begin
-anywhere, so that the two steps are written for LLVM as Numba's intrinsics: on a CPU with AVX-512 1.4 to 2.4 times as
-fast as plain loops (benchmarks/README.md).
+anywhere, so that the two steps are written for LLVM as Numba's intrinsics: about twice as fast as plain loops
+on a CPU with AVX-512 (benchmarks/README.md).
 """
 
 import math

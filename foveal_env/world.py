@@ -239,8 +239,12 @@ def make_world(
     kind = SOURCES.resolve(source or trained_on)
     if seen.task.needs_target and not kind.knows_target:
         raise ValueError(NEEDS_TARGET.format(task=seen.spec["task"]))
-    if "canvas" in changed and "canvas" not in inspect.signature(kind).parameters:
-        raise ValueError(f"scenes of the source {source!r} have no canvas; an id that sets one takes canvas=None")
+    parameters = inspect.signature(kind).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "canvas" in changed and "canvas" not in parameters and not takes_any:
+        raise ValueError(
+            f"scenes of the source {source or trained_on!r} have no canvas; an id that sets one takes canvas=None"
+        )
     world = World(
         make_source(source or trained_on, split, **changed),
         seen,
