@@ -258,7 +258,7 @@ def pretrain_command(
                     writer.add_scalar("train/accuracy", logs["accuracy"].mean(), job.done)
                 if job.done % 1000 == 0 or job.done == job.steps:
                     for law, near in laws(validation):
-                        accuracy = validate(perception, validation, near=near, looks=job.looks)
+                        accuracy = validate(job.trained, validation, near=near, looks=job.looks)
                         writer.add_scalar(f"validation/{law}", accuracy[-1], job.done)
                         tqdm.write(f"{job.done} updates, {law} gaze: {' '.join(f'{a:.3f}' for a in accuracy)}")
     portable = {name: value for name, value in source.items() if name not in ("root", "download")}
@@ -268,8 +268,8 @@ def pretrain_command(
         before = begun.spec.get("spent", {})
         spent = {key: round(value + before.get(key, 0.0), 1) for key, value in spent.items()}
         origin["start" if start else "features"] = begun.spec.get("command", start or features)
-    perception.spec = {**perception.spec, **origin, "spent": spent, "command": command}
-    perception.save(folder / "perception.safetensors", half=half)
+    job.trained.spec = {**perception.spec, **origin, "spent": spent, "command": command}
+    job.trained.save(folder / "perception.safetensors", half=half)
     print(f"saved {folder / 'perception.safetensors'}; use it with --perception, or gym.make(..., perception=PATH)")
 
 

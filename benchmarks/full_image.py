@@ -11,6 +11,8 @@ from foveal_env.perception import arithmetic
 from foveal_env.sources.base import Source
 from foveal_env.tasks.reconstruct import small
 
+BATCH_PIXELS = 2**23  # of the images that a net reads at once
+
 
 class ConvNet(nn.Sequential):
     """Four 3x3 convolutions with batch normalisation, each halving the image, and the maximum over what is left."""
@@ -87,7 +89,7 @@ def accuracy_full_image(net: nn.Module, source: Source, *, side: int, scenes: in
     """Return the share of right answers on scenes 0 to `scenes` - 1 of a source."""
     net.eval()
     right = 0
-    for index in torch.arange(scenes).split(256):
+    for index in torch.arange(scenes).split(max(1, min(256, BATCH_PIXELS // side**2))):
         shown = source.scenes(index)
         right += (net((small(shown, side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
     return right / scenes

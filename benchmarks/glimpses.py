@@ -9,7 +9,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,17 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from agents.base import Agent, load_agent, make_agent
+from agents.report import results
+from agents.report import row as entry_of
 from benchmarks import RESULTS, ROOT, call
 from benchmarks.full_image import ConvNet, ViT, accuracy_full_image, train_full_image
+from benchmarks.search import judged
 from encoders.base import Glimpse
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
 from foveal_env.perception import Perception
-from foveal_env.world import make_source
+from foveal_env.world import World, make_source, make_world
 
 FOLDER = ROOT / "runs" / "benchmarks" / "glimpses"
 AGENT_OPTIONS = {
@@ -52,8 +56,9 @@ class Row:
         reward: of the environment, for all learners.
         agent_options: options of each agent, by its name.
         full_image: makes the nets that read the whole image, by name; one seed of each.
-        side: side of the image that those read, in px.
-        scenes: test scenes.
+        side: side of the image that those read, in px; where there are several canvases, they learn on this one.
+        scenes: test scenes, of each canvas.
+        canvases: sides in px that everything is tested on, where the source has several.
         perceptions: seeds of stage 1.
         policies: seeds of stage 2.
         to_beat: what the literature has, in words.
@@ -73,6 +78,7 @@ class Row:
     agent_options: dict[str, dict[str, Any]] = field(default_factory=lambda: AGENT_OPTIONS)
     controls: tuple[str, ...] = CONTROLS
     scenes: int = 10_000
+    canvases: tuple[int, ...] = ()
     perceptions: int = 2
     policies: int = 5
 
@@ -104,11 +110,29 @@ ROWS: dict[str, Row] = {
         to_beat="1.71 (2,880 px)",
         full_image={"conv net": lambda: ConvNet(1, 10)},
     ),
+    "ladder": Row(
+        source="ladder",
+        source_options={"augment": True},
+        encoder={
+            "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6,
+            "width": 128, "heads": 4, "state_tokens": 4,
+        },
+        rounds=({"steps": 7_000, "looks": 8, "spread": 0.2, "beside": "point"},),
+        glimpses=11,
+        budget=1_000_000,
+        side=100,
+        to_beat="250 px: 12.2 (6,400 px); 1000 px: twice the error at 100 px",
+        full_image={"conv net": lambda: ConvNet(1, 10)},
+        learners=("grpo",),
+        scenes=2000,
+        canvases=(60, 100, 250, 500, 1000),
+        perceptions=1,
+    ),
     "imagenette": Row(
         source="imagenette",
         source_options={"augment": True},
         encoder={"patch": 16, "zooms": 3, "zoom_range": [1, 3], "width": 128, "heads": 4, "state_tokens": 8},
-        rounds=({"steps": 5_500, "looks": 8},),
+        rounds=({"steps": 4_500, "looks": 8},),
         glimpses=8,
         budget=400_000,
         side=160,
@@ -170,7 +194,7 @@ def stage_two(row: Row, perception: Path, agents: Sequence[str]) -> list[str]:
     return ["--perception", str(perception), *rules, *own]
 
 
-def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
+def compare(row: Row, seed: int, perception: Path) -> dict[str, Any]:
     """Train and test all agents on one perception; return the results."""
     folder = perception.parent.parent / "agents"
     learners, done = row.learners if seed == 0 else row.learners[:1], folder / "done.json"
@@ -186,31 +210,84 @@ def compare(name: str, row: Row, seed: int, perception: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())
 
 
+def compare_canvases(row: Row, seed: int, perception: Path) -> dict[str, Any]:
+    """Train on all canvases at once and test all agents on each; return the results, whose rows have a "canvas"."""
+    folder = perception.parent.parent / "agents"
+    if not (folder / "results.json").is_file():
+        call(
+            f"compare --learners {' '.join(row.learners)} --controls random oracle --seeds {row.policies} --resume "
+            f"--split validation --scenes 1800 --train_glimpses {row.budget} --curve 20",
+            *stage_two(row, perception, ("oracle", *row.learners)),
+            *["--out", str(folder)],
+        )
+    trained = {
+        (entry["agent"], entry["seed"]): entry for entry in json.loads((folder / "results.json").read_text())["rows"]
+    }
+    rows: list[dict[str, Any]] = []
+    for canvas in row.canvases:
+        path = folder / f"canvas-{canvas}.json"
+        world = make_world(
+            perception=str(perception), canvas=canvas, split="test", glimpses=row.glimpses, precision="auto"
+        )
+        if not path.is_file():
+            found = [tested(world, agent, canvas, row.scenes) for agent in agents_of(row, world, folder)]
+            write_json(path, found)
+        for entry in json.loads(path.read_text()):
+            own = trained.get((entry["agent"], entry["seed"]), {})
+            kept = {key: own[key] for key in ("curve", "train_cpu_seconds") if key in own}
+            rows.append({**entry, **kept})
+    return {**results(world, rows, command="", seed=seed, scenes=row.scenes), "canvas": list(row.canvases)}
+
+
+def agents_of(row: Row, world: World, folder: Path) -> Iterator[Agent]:
+    """Yield the controls of a row, those that draw their gaze once for each seed, and its trained policies."""
+    for seed in range(row.policies):
+        for name in row.controls:
+            agent = make_agent(name, world, seed=seed, **row.agent_options.get(name, {}))
+            if agent.draws or seed == 0:
+                yield agent
+        for name in row.learners:
+            yield load_agent(folder / f"{name}-{seed}" / "policy.safetensors", world)
+
+
+def tested(world: World, agent: Agent, canvas: int, scenes: int) -> dict[str, Any]:
+    """Return the entry of an agent on one canvas."""
+    entry = {"canvas": canvas, **entry_of(agent, judged(world, agent, scenes))}
+    print(f"{canvas} px, {agent.name} {agent.seed}: {entry['accuracy'][-1]:.2%}", flush=True)
+    return entry
+
+
 def full_image_rows(name: str, row: Row, seed: int, minutes: float) -> list[dict[str, Any]]:
     """Train and test the nets that see the whole image, each in the CPU time of stage 1."""
     rows = []
     for control, make in row.full_image.items():
         path = FOLDER / name / f"{control}-{seed}.json"
         if not path.is_file():
-            sources = {split: make_source(row.source, split, **row.source_options) for split in ("train", "test")}
+            own = [{"canvas": canvas} for canvas in row.canvases]
+            source = make_source(
+                row.source, "train", **row.source_options, **({"canvas": row.side} if row.canvases else {})
+            )
             torch.manual_seed(seed)
             net = make()
-            spent = train_full_image(net, sources["train"], side=row.side, minutes=minutes, seed=seed)
-            accuracy = accuracy_full_image(net, sources["test"], side=row.side, scenes=row.scenes)
+            spent = train_full_image(net, source, side=row.side, minutes=minutes, seed=seed)
             with FlopCounterMode(display=False) as counter, torch.no_grad():
-                net(torch.zeros(1, sources["train"].channels, row.side, row.side))
+                net(torch.zeros(1, source.channels, row.side, row.side))
             entry = {
                 "agent": control,
                 "seed": seed,
-                "accuracy": [round(accuracy, 4)] * (row.glimpses + 1),
                 "train_glimpses": 0,
                 "train_seconds": spent["cpu_seconds"],
                 "steps": spent["steps"],
                 "parameters": sum(p.numel() for p in net.parameters()),
                 "flops": counter.get_total_flops(),
             }
-            write_json(path, entry)
-        rows.append(json.loads(path.read_text()))
+            found = []
+            for canvas in own or [{}]:
+                shown = make_source(row.source, "test", **row.source_options, **canvas)
+                accuracy = accuracy_full_image(net, shown, side=canvas.get("canvas", row.side), scenes=row.scenes)
+                found.append({**canvas, **entry, "accuracy": [round(accuracy, 4)] * (row.glimpses + 1)})
+            write_json(path, found)
+        rows += json.loads(path.read_text())
     return rows
 
 
@@ -250,7 +327,7 @@ def make(name: str, row: Row, command: str) -> None:
             "stage1_command": perception.spec["command"],
             **cost(perception),
         }
-        found = compare(name, row, seed, path)
+        found = compare_canvases(row, seed, path) if row.canvases else compare(row, seed, path)
         contents = contents or found
         rows += [{**entry, **about} for entry in found["rows"]]
         if seed == 0:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
@@ -11,6 +12,7 @@ from agents.report import CONTROLS, save_figure
 from benchmarks import RESULTS, ROOT, put_in
 from benchmarks.glimpses import ROWS
 
+SEVERAL_PIXELS = 6400  # sensor pixels of the published figure for 250 px
 PAGE = ROOT / "docs" / "glimpses.md"
 
 
@@ -87,6 +89,84 @@ def detail(name: str, contents: dict[str, Any]) -> str:
     return "\n\n".join([f"## `{name}`", "\n".join(lines), words, f"![{name}]({name}.png)"])
 
 
+def ladder_detail(name: str, contents: dict[str, Any]) -> str:
+    """Return the section of a row that is tested on several canvases: its table, words and plot."""
+    canvases, looks = contents["canvas"], contents["glimpses"] + 1
+    pixels = contents["sensor_pixels_per_glimpse"]
+    heads = ["agent", "runs", *[f"{canvas} px" for canvas in canvases], "stage 2, s"]
+    lines = [line(heads), line(["---"] * len(heads))]
+    for agent, entries in by_agent(contents["rows"]).items():
+        cells = [spread(errors(on_canvas(entries, canvas))[:, -1]) for canvas in canvases]
+        seconds = np.mean([entry["train_seconds"] for entry in entries])
+        lines.append(line([agent, len(on_canvas(entries, canvases[0])), *cells, f"{seconds:.0f}"]))
+    learned = [entry for entry in contents["rows"] if entry["agent"] == "grpo"]
+    curves = "; ".join(
+        f"{canvas} px: " + ", ".join(f"{value:.1f}" for value in errors(on_canvas(learned, canvas)).mean(axis=0))
+        for canvas in canvases
+    )
+    fitting = SEVERAL_PIXELS // pixels
+    few = spread(errors(on_canvas(learned, 250))[:, fitting - 1])
+    first = learned[0]
+    words = (
+        f"Error in % on {contents['scenes']:,} {contents['split']} scenes of each canvas, mean ± standard deviation "
+        f"over runs, after {looks} looks, the first one included. To beat: {contents['to_beat']}. "
+        f"{pixels:,} sensor pixels a look, {contents['sensor_pixels']:,} in all; at 250 px, after the {fitting} looks "
+        f"that have at most {SEVERAL_PIXELS:,} px: {few}. GRPO after each look, {curves}. One perception "
+        f"({first['parameters']:,} parameters, a look costs {first['flops_per_glimpse'] / 1e6:.1f} MFLOP, stage 1 took "
+        f"{first['stage1_cpu_seconds'] / 60:.0f} CPU minutes) and policies of {first['train_glimpses']:,} glimpses, "
+        "both trained on all canvases at once; the net that reads the whole image learned on 100 px, in the CPU "
+        f"seconds of its last column, and reads each canvas pixel by pixel. `{contents['command']}` makes it again."
+    )
+    return "\n\n".join([f"## `{name}`", "\n".join(lines), words, f"![{name}]({name}.png)"])
+
+
+def on_canvas(entries: list[dict[str, Any]], canvas: int) -> list[dict[str, Any]]:
+    """Return the entries of one canvas."""
+    return [entry for entry in entries if entry["canvas"] == canvas]
+
+
+def plot_ladder(path: Path, name: str, contents: dict[str, Any]) -> None:
+    """Plot the error by canvas for each agent, and GRPO's by look for each canvas."""
+    canvases = contents["canvas"]
+    figure = matplotlib.figure.Figure((11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for agent, entries in by_agent(contents["rows"]).items():
+        found = [errors(on_canvas(entries, canvas))[:, -1] for canvas in canvases]
+        style = ":" if "steps" in entries[0] else "--" if agent in CONTROLS else "-"
+        left.errorbar(
+            canvases,
+            [values.mean() for values in found],
+            [values.std() for values in found],
+            ls=style,
+            marker="o",
+            ms=4,
+            label=agent,
+        )
+    learned = [entry for entry in contents["rows"] if entry["agent"] == "grpo"]
+    for canvas in canvases:
+        mean = errors(on_canvas(learned, canvas)).mean(axis=0)
+        right.plot(np.arange(len(mean)), mean, marker="o", ms=4, label=f"{canvas} px")
+    left.set_xscale("log")
+    left.set_xticks(canvases, [str(canvas) for canvas in canvases])
+    left.set_xlabel("side of the canvas in px")
+    right.set_xlabel("glimpses of GRPO after the first look")
+    for axes in (left, right):
+        logarithmic(axes)
+        axes.set_ylabel("error on test scenes (%)")
+        axes.legend(fontsize=8)
+    left.set_title(f"{name}: mean and standard deviation over runs", fontsize=10)
+    save_figure(path, figure)
+
+
+def logarithmic(axes: matplotlib.axes.Axes) -> None:
+    """Give an axis of errors in % a logarithmic scale with plain numbers."""
+    axes.set_yscale("log")
+    ticks = [1, 2, 3, 5, 10, 20, 30, 50, 90]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+
+
 def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
     """Plot the error by look, and the learning curves against steps and against seconds."""
     groups = by_agent(contents["rows"])
@@ -115,11 +195,7 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
     for place, title in enumerate(titles):
         axes[place].set_xlabel(title)
         axes[place].set_ylabel(f"error on {'test' if place == 0 else 'validation'} scenes (%)")
-        axes[place].set_yscale("log")
-        ticks = [1, 2, 3, 5, 10, 20, 30, 50]
-        axes[place].set_yticks(ticks, [str(tick) for tick in ticks])
-        axes[place].minorticks_off()
-        axes[place].grid(alpha=0.3)
+        logarithmic(axes[place])
         axes[place].legend(fontsize=8)
     axes[0].set_title(f"{name}: mean and standard deviation over runs", fontsize=10)
     save_figure(path, figure)
@@ -130,7 +206,8 @@ def summary(found: dict[str, dict[str, Any]]) -> str:
     heads = ["row", "to beat", "sensor px", "GRPO", "PPO", "random", "oracle", "whole image", "gap closed", "CPU min"]
     lines = [line(heads), line(["---"] * len(heads))]
     for name, contents in found.items():
-        groups = by_agent(contents["rows"])
+        several = isinstance(contents["canvas"], list)
+        groups = by_agent(on_canvas(contents["rows"], 250) if several else contents["rows"])
 
         def last(agent: str, groups: dict = groups) -> str:
             return spread(errors(groups[agent])[:, -1]) if agent in groups else "-"
@@ -139,7 +216,8 @@ def summary(found: dict[str, dict[str, Any]]) -> str:
         closed = gap(groups, "grpo")
         one = np.mean([entry["stage1_cpu_seconds"] for entry in groups["grpo"]]) / 60
         two = np.mean([entry.get("train_cpu_seconds", entry["train_seconds"]) for entry in groups["grpo"]]) / 60
-        cells = [f"`{name}`", contents["to_beat"], f"{contents['sensor_pixels']:,}", f"**{last('grpo')}**"]
+        shown = f"`{name}` (at 250 px)" if several else f"`{name}`"
+        cells = [shown, contents["to_beat"], f"{contents['sensor_pixels']:,}", f"**{last('grpo')}**"]
         cells += [last("ppo"), last("random"), last("oracle")]
         cells += [", ".join(f"{agent} {last(agent)}" for agent in whole) or "-"]
         cells += ["-" if closed is None else f"{closed:.0%}", f"{one:.0f} + {two:.1f}"]
@@ -155,8 +233,12 @@ def report() -> None:
         if path.is_file():
             found[name] = json.loads(path.read_text())
     for name, contents in found.items():
-        plot(PAGE.parent / f"{name}.png", name, contents)
-    sections = "\n\n".join(detail(name, contents) for name, contents in found.items())
+        draw = plot_ladder if isinstance(contents["canvas"], list) else plot
+        draw(PAGE.parent / f"{name}.png", name, contents)
+    sections = "\n\n".join(
+        (ladder_detail if isinstance(contents["canvas"], list) else detail)(name, contents)
+        for name, contents in found.items()
+    )
     put_in(PAGE, "glimpses", sections)
     put_in(ROOT / "README.md", "glimpses", summary(found))
     print(summary(found))

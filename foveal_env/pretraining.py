@@ -1,5 +1,6 @@
 """Stage 1: encoder and task head learn under random gaze, before any policy exists."""
 
+import copy
 import math
 import os
 import time
@@ -63,6 +64,8 @@ class Pretraining:
         beside_weight: weight of that loss.
         follow: share of the scenes that are looked at as a policy does (`traces`), not at random.
         traces: maps B scenes and a generator to the gazes [B, looks, 2] of a policy: the stages alternate.
+        averaging: share of the averaged weights that each update keeps (Polyak and Juditsky 1992); `trained` has
+            these. 0 keeps none: the weights after the last update.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Pretraining:
         beside_weight: float = 0.3,
         follow: float = 0.5,
         traces: Callable[[Scenes, torch.Generator], Tensor] | None = None,
+        averaging: float = 0.0,
     ):
         near = (0.7 if source.knows_target else 0.0) if near is None else near
         last_near = near if last_near is None else last_near
@@ -98,6 +102,8 @@ class Pretraining:
         for name, value in {"near": near, "last_near": last_near, "follow": follow}.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {value}")
+        if not 0 <= averaging < 1:
+            raise ValueError(f"averaging lies in [0, 1), got {averaging}")
         if spread < 0:
             raise ValueError(f"spread must be at least 0, got {spread}")
         perception.check_fits(source)
@@ -116,6 +122,8 @@ class Pretraining:
                 torch.default_generator.manual_seed(seed)
                 self.beside = kind(perception.encoder.state_shape, **kind.describe(source), **kind.measure(source))
             self.beside.to(next(perception.parameters()).device)
+        self.averaging = averaging
+        self.trained = copy.deepcopy(perception).requires_grad_(False) if averaging else perception
         self.parameters = [*perception.parameters(), *(self.beside.parameters() if self.beside else ())]
         matrices = [p for p in self.parameters if p.ndim > 1]
         others = [p for p in self.parameters if p.ndim <= 1]
@@ -161,6 +169,13 @@ class Pretraining:
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
+        if self.averaging:
+            kept = min(self.averaging, self.done / (self.done + 10))  # the first weights are soon forgotten
+            with torch.no_grad():
+                for mean, weight in zip(self.trained.parameters(), self.perception.parameters(), strict=True):
+                    mean.lerp_(weight, 1 - kept)
+                for mean, buffer in zip(self.trained.buffers(), self.perception.buffers(), strict=True):
+                    mean.copy_(buffer)
         self.done += 1
         self.seconds += time.monotonic() - started
         self.cpu_seconds += time.process_time() - started_cpu
@@ -189,6 +204,7 @@ class Pretraining:
         """Save weights, optimizer and progress."""
         tensors = {
             **checkpoint.prefixed("perception", self.perception.state_dict()),
+            **checkpoint.prefixed("trained", self.trained.state_dict() if self.averaging else {}),
             **checkpoint.prefixed("beside", self.beside.state_dict() if self.beside else {}),
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
         }
@@ -200,6 +216,8 @@ class Pretraining:
         tensors, header = checkpoint.load(path, "pretraining")
         self.perception.check_kind(header["spec"], path)
         self.perception.load_state_dict(checkpoint.below("perception", tensors))
+        if self.averaging:
+            checkpoint.restore(self.trained, checkpoint.below("trained", tensors), path)
         if self.beside:
             checkpoint.restore(self.beside, checkpoint.below("beside", tensors), path)
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))

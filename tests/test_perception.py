@@ -117,6 +117,33 @@ def test_pretraining_stopped_and_resumed_is_pretraining_never_stopped(tmp_path):
     assert not torch.equal(weights(whole), weights(first))
 
 
+def test_averaged_weights_lag_behind_and_are_resumed(tmp_path):
+    whole, first, second = (pretraining(averaging=0.5) for _ in range(3))
+    for job, updates in ((whole, 6), (first, 3)):
+        for _ in range(updates):
+            job.update()
+    first.save(tmp_path / "t.safetensors")
+    second.load(tmp_path / "t.safetensors")
+    for _ in range(3):
+        second.update()
+    for resumed, expected in zip(second.trained.parameters(), whole.trained.parameters(), strict=True):
+        assert torch.equal(resumed, expected)
+    plain = pretraining()
+    path = []
+    for _ in range(6):
+        plain.update()
+        path.append(weights(plain))
+    assert torch.equal(weights(whole), path[-1])  # the training itself is the same
+    mean = path[0]
+    for number, newest in enumerate(path[1:], start=1):
+        mean = mean.lerp(newest, 1 - min(0.5, number / (number + 10)))
+    averaged = torch.cat([parameter.flatten() for parameter in whole.trained.parameters()])
+    assert torch.allclose(averaged, mean, atol=1e-6)
+    assert plain.trained is plain.perception
+    with pytest.raises(ValueError, match="averaging lies in"):
+        pretraining(averaging=1.0)
+
+
 def test_resuming_another_perception_is_refused(tmp_path):
     pretraining().save(tmp_path / "t.safetensors")
     source = make_source("digits", "train", canvas=32, clutter=1)

@@ -281,6 +281,22 @@ def test_a_ladder_has_the_same_digits_on_every_canvas_and_clutter_in_proportion_
                 assert torch.equal(scenes.box[row], same.box[row])
 
 
+def test_half_of_the_gazes_on_a_ladder_are_near_the_target_and_the_others_at_any_distance():
+    ladder = make_source("ladder", "train", of="digits", canvases=[100, 1000])
+    scenes = ladder.scenes(torch.arange(200))
+    box = ladder.nearby(scenes, torch.Generator().manual_seed(0))
+    assert torch.equal(box[:, :2], scenes.box[:, :2])
+    factor = box[:, 2] / scenes.box[:, 2]
+    exact = factor == 1
+    assert 0.4 < exact.float().mean() < 0.6
+    assert (factor >= 1).all()
+    assert (box[:, 2] <= 2.0001).all()
+    share = factor[~exact].log() / (2 / scenes.box[~exact, 2]).log()
+    assert 0.4 < share.mean() < 0.6
+    assert share.min() < 0.1
+    assert share.max() > 0.9
+
+
 def test_a_ladder_refuses_what_has_no_canvas():
     with pytest.raises(ValueError, match="a ladder is of digit-type sources"):
         make_source("ladder", of="cifar10")

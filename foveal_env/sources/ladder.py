@@ -61,6 +61,16 @@ class Ladder(Source):
         self.canvases, self.classes, self.count = tuple(canvases), first.classes, first.count
         self.canvas = canvases[0] if len(canvases) == 1 else None
 
+    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+        """Return boxes [B, 4] around the target: its own in half of the scenes, in the others a larger one.
+
+        How much larger is drawn log-uniformly up to the whole image, since on a large canvas a search comes closer in
+        several steps, and stage 1 must have seen what it sees on the way.
+        """
+        draw = torch.rand(len(scenes), 1, generator=generator).to(scenes.box.device) * 2 - 1
+        side = scenes.box[:, 2:]
+        return torch.cat([scenes.box[:, :2], side * (2 / side) ** draw.clamp(min=0)], dim=1)
+
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
         which = scramble(index, SPLITS.index(self.split), 9) % len(self.steps)
