@@ -112,7 +112,7 @@ ROWS: dict[str, Row] = {
     ),
     "ladder": Row(
         source="ladder",
-        source_options={"augment": True},
+        source_options={"augment": True, "approach": 0.5},
         encoder={
             "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6,
             "width": 128, "heads": 4, "state_tokens": 4,

@@ -281,8 +281,8 @@ def test_a_ladder_has_the_same_digits_on_every_canvas_and_clutter_in_proportion_
                 assert torch.equal(scenes.box[row], same.box[row])
 
 
-def test_half_of_the_gazes_on_a_ladder_are_near_the_target_and_the_others_at_any_distance():
-    ladder = make_source("ladder", "train", of="digits", canvases=[100, 1000])
+def test_stage_1_approaches_the_target_of_a_ladder_from_any_distance():
+    ladder = make_source("ladder", "train", of="digits", canvases=[100, 1000], approach=0.5)
     scenes = ladder.scenes(torch.arange(200))
     box = ladder.nearby(scenes, torch.Generator().manual_seed(0))
     assert torch.equal(box[:, :2], scenes.box[:, :2])
@@ -295,6 +295,10 @@ def test_half_of_the_gazes_on_a_ladder_are_near_the_target_and_the_others_at_any
     assert 0.4 < share.mean() < 0.6
     assert share.min() < 0.1
     assert share.max() > 0.9
+    plain = make_source("ladder", "train", of="digits", canvases=[100, 1000])
+    assert torch.equal(plain.nearby(scenes, torch.Generator()), scenes.box)
+    with pytest.raises(ValueError, match="approach lies in"):
+        make_source("ladder", of="digits", approach=2)
 
 
 def test_a_ladder_refuses_what_has_no_canvas():

@@ -23,6 +23,8 @@ class Ladder(Source):
         canvas: only this one.
         clutter: pieces of clutter on 100 x 100 px.
         augment: rotate, scale and shear each target picture a little, at random; in the training split only.
+        approach: share of the near gazes of stage 1 that come from any distance: on a large canvas a search comes
+            closer in several steps, and the perception must have seen what it sees on the way.
         root: folder of the data set, by default the variable FOVEAL_DATA.
         download: fetch the data set into `root` if it is not there.
     """
@@ -39,6 +41,7 @@ class Ladder(Source):
         canvas: int | None = None,
         clutter: float = 8.0,
         augment: bool = False,
+        approach: float = 0.0,
         root: str | os.PathLike | None = None,
         download: bool = False,
     ):
@@ -49,6 +52,8 @@ class Ladder(Source):
         canvases = canvases if canvas is None else (canvas,)
         if not canvases or clutter < 0:
             raise ValueError(f"a ladder needs canvases and clutter of at least 0, got {canvases} and {clutter}")
+        if not 0 <= approach <= 1:
+            raise ValueError(f"approach lies in [0, 1], got {approach}")
         kind = SOURCES.resolve(of)
         if not issubclass(kind, Composed):
             raise ValueError(f"a ladder is of digit-type sources (mnist, digits, ...), not of {of!r}")
@@ -59,17 +64,20 @@ class Ladder(Source):
             step.canvas, step.clutter = canvas, round(clutter * (canvas / 100) ** 2)
             self.steps.append(step)
         self.canvases, self.classes, self.count = tuple(canvases), first.classes, first.count
+        self.approach = approach
         self.canvas = canvases[0] if len(canvases) == 1 else None
 
     def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
-        """Return boxes [B, 4] around the target: its own in half of the scenes, in the others a larger one.
+        """Return boxes [B, 4] around the target: its own, or in a share `approach` of the scenes a larger one.
 
-        How much larger is drawn log-uniformly up to the whole image, since on a large canvas a search comes closer in
-        several steps, and stage 1 must have seen what it sees on the way.
+        How much larger is drawn log-uniformly up to the whole image.
         """
-        draw = torch.rand(len(scenes), 1, generator=generator).to(scenes.box.device) * 2 - 1
+        if not self.approach:
+            return scenes.box
+        draw = torch.rand(2, len(scenes), 1, generator=generator).to(scenes.box.device)
         side = scenes.box[:, 2:]
-        return torch.cat([scenes.box[:, :2], side * (2 / side) ** draw.clamp(min=0)], dim=1)
+        larger = side * (2 / side) ** draw[0]
+        return torch.cat([scenes.box[:, :2], torch.where(draw[1] < self.approach, larger, side)], dim=1)
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
