@@ -88,8 +88,9 @@ def train_full_image(
 def accuracy_full_image(net: nn.Module, source: Source, *, side: int, scenes: int) -> float:
     """Return the share of right answers on scenes 0 to `scenes` - 1 of a source."""
     net.eval()
-    right = 0
+    right, dtype = 0, arithmetic("auto", "cpu")
     for index in torch.arange(scenes).split(max(1, min(256, BATCH_PIXELS // side**2))):
         shown = source.scenes(index)
-        right += (net((small(shown, side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            right += (net((small(shown, side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
     return right / scenes

@@ -117,7 +117,7 @@ ROWS: dict[str, Row] = {
             "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6,
             "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 7_000, "looks": 8, "spread": 0.2, "beside": "point"},),
+        rounds=({"steps": 6_000, "looks": 8, "spread": 0.2, "beside": "point"},),
         glimpses=11,
         budget=1_000_000,
         side=100,

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib.axes
 import matplotlib.figure
+import matplotlib.ticker
 import numpy as np
 
 from agents.report import CONTROLS, save_figure
@@ -104,7 +105,7 @@ def ladder_detail(name: str, contents: dict[str, Any]) -> str:
         f"{canvas} px: " + ", ".join(f"{value:.1f}" for value in errors(on_canvas(learned, canvas)).mean(axis=0))
         for canvas in canvases
     )
-    fitting = SEVERAL_PIXELS // pixels
+    fitting = min(looks, SEVERAL_PIXELS // pixels)
     few = spread(errors(on_canvas(learned, 250))[:, fitting - 1])
     first = learned[0]
     words = (
@@ -149,6 +150,7 @@ def plot_ladder(path: Path, name: str, contents: dict[str, Any]) -> None:
     left.set_xscale("log")
     left.set_xticks(canvases, [str(canvas) for canvas in canvases])
     left.set_xlabel("side of the canvas in px")
+    right.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     right.set_xlabel("glimpses of GRPO after the first look")
     for axes in (left, right):
         logarithmic(axes)
