@@ -131,7 +131,7 @@ ROWS: dict[str, Row] = {
     "imagenette": Row(
         source="imagenette",
         source_options={"augment": True},
-        encoder={"patch": 16, "zooms": 3, "zoom_range": [1, 3], "width": 128, "heads": 4, "state_tokens": 8},
+        encoder={"patch": 16, "zooms": 2, "zoom_range": [1.5, 2.5], "width": 128, "heads": 4, "state_tokens": 8},
         rounds=({"steps": 4_500, "looks": 8},),
         glimpses=8,
         budget=400_000,
@@ -142,6 +142,7 @@ ROWS: dict[str, Row] = {
             "conv net": lambda: ConvNet(3, 10),
         },
         learners=("grpo",),
+        agent_options={"grpo": {"discount": 0.7, "grid": 8, "inhibition": 0.3}},
         controls=("random", "centre", "raster", "greedy_oracle"),
         scenes=3925,
         perceptions=1,
