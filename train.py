@@ -258,7 +258,7 @@ def pretrain_command(
                     writer.add_scalar("train/accuracy", logs["accuracy"].mean(), job.done)
                 if job.done % 1000 == 0 or job.done == job.steps:
                     for law, near in laws(validation):
-                        accuracy = validate(job.trained, validation, near=near, looks=job.looks)
+                        accuracy = validate(job, validation, near=near)
                         writer.add_scalar(f"validation/{law}", accuracy[-1], job.done)
                         tqdm.write(f"{job.done} updates, {law} gaze: {' '.join(f'{a:.3f}' for a in accuracy)}")
     portable = {name: value for name, value in source.items() if name not in ("root", "download")}
@@ -367,16 +367,17 @@ def laws(source: Any) -> list[tuple[str, float]]:
 
 
 @torch.no_grad()
-def validate(perception: Perception, source: Any, *, near: float, looks: int, scenes: int = 900) -> list[float]:
-    """Return a perception's accuracy after each look, the first one in the centre."""
-    perception.eval()
+def validate(job: Pretraining, source: Any, *, near: float, scenes: int = 900) -> list[float]:
+    """Return the accuracy of what a training has come to, after each look."""
+    perception = job.trained.eval()
     generator = torch.Generator().manual_seed(0)
     device = next(perception.parameters()).device
     shown = source.scenes(torch.arange(scenes)).to(device)
     state, accuracy = perception.initial(shown), []
-    for look in range(looks):
+    for look in range(job.looks):
         gaze = random_gaze(shown, shown.box, generator, near=near, spread=0.4)
-        state = perception.step(state, extract(shown.images, gaze if look else gaze * 0, perception.encoder.layout))
+        gaze = gaze * 0 if look == 0 and job.first_look == "centre" else gaze
+        state = perception.step(state, extract(shown.images, gaze, perception.encoder.layout))
         accuracy.append(perception.judge(state, shown).correct.float().mean().item())
     return accuracy
 

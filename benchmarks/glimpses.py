@@ -51,6 +51,7 @@ class Row:
         rounds: stage 1: options of `train.py pretrain` of each round; between two rounds a policy is trained, which
             the next round follows.
         glimpses: glimpses after the first look.
+        first_look: "centre", or None for no first look: then the glimpses are all there is, as in the papers.
         budget: glimpses of training of each policy.
         learners: agents that learn on the first perception; on the others it is the first of them alone.
         reward: of the environment, for all learners.
@@ -75,6 +76,7 @@ class Row:
     full_image: dict[str, Callable[[], torch.nn.Module]] = field(default_factory=dict)
     learners: tuple[str, ...] = ("grpo", "ppo", "a2c", "sac")
     reward: str = "gain"
+    first_look: str | None = "centre"
     agent_options: dict[str, dict[str, Any]] = field(default_factory=lambda: AGENT_OPTIONS)
     controls: tuple[str, ...] = CONTROLS
     scenes: int = 10_000
@@ -132,8 +134,9 @@ ROWS: dict[str, Row] = {
         source="imagenette",
         source_options={"augment": True},
         encoder={"patch": 16, "zooms": 2, "zoom_range": [1.5, 2.5], "width": 128, "heads": 4, "state_tokens": 8},
-        rounds=({"steps": 4_500, "looks": 8},),
+        rounds=({"steps": 4_500, "looks": 8, "first_look": None},),
         glimpses=8,
+        first_look=None,
         budget=400_000,
         side=160,
         to_beat="random control + 3.3 points; ViT of the same width, depth and budget - 2 points",
@@ -157,7 +160,9 @@ def options(prefix: str, chosen: dict[str, Any]) -> list[str]:
         option = f"--{prefix}{name}"
         if value is not False:
             arguments += (
-                [option] if value is True else [option, json.dumps(value) if isinstance(value, list) else str(value)]
+                [option]
+                if value is True
+                else [option, json.dumps(value) if value is None or isinstance(value, list) else str(value)]
             )
     return arguments
 
@@ -190,7 +195,8 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
 
 def stage_two(row: Row, perception: Path, agents: Sequence[str]) -> list[str]:
     """Return the options of stage 2: those that all agents share, and those of each."""
-    rules = f"--glimpses {row.glimpses} --reward {row.reward} --precision auto".split()
+    rules = options("", {"glimpses": row.glimpses, "reward": row.reward, "first_look": row.first_look})
+    rules += ["--precision", "auto"]
     own = [word for agent in agents for word in options(f"{agent}.", row.agent_options.get(agent, {}))]
     return ["--perception", str(perception), *rules, *own]
 
@@ -338,7 +344,8 @@ def make(name: str, row: Row, command: str) -> None:
         **contents,
         "command": command,
         "perception": f"{row.perceptions} seeds",
-        "sensor_pixels": contents["sensor_pixels_per_glimpse"] * (row.glimpses + 1),
+        "first_look": row.first_look,
+        "sensor_pixels": contents["sensor_pixels_per_glimpse"] * (row.glimpses + (row.first_look is not None)),
         "to_beat": row.to_beat,
         "threads": torch.get_num_threads(),
         "rows": rows,

@@ -30,6 +30,11 @@ def errors(entries: list[dict[str, Any]]) -> np.ndarray:
     return 100 * (1 - np.array([entry["accuracy"] for entry in entries]))
 
 
+def first_column(contents: dict[str, Any]) -> int:
+    """Return the first look that counts: 1 where there is no first look in the centre, and nothing seen at 0."""
+    return int(contents.get("first_look", "centre") is None)
+
+
 def spread(values: np.ndarray) -> str:
     """Return "mean ± standard deviation" of one figure over runs."""
     return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
@@ -51,10 +56,12 @@ def line(cells: list[Any]) -> str:
 def detail(name: str, contents: dict[str, Any]) -> str:
     """Return the section of a row: its table, in words what it cost, and its plot."""
     groups, looks = by_agent(contents["rows"]), contents["glimpses"] + 1
-    heads = ["agent", "runs", *[f"look {look}" for look in range(looks)], "mean of looks", "gap closed", "stage 2, s"]
+    first = first_column(contents)
+    shown = [f"look {look}" for look in range(first, looks)]
+    heads = ["agent", "runs", *shown, "mean of looks", "gap closed", "stage 2, s"]
     lines = [line(heads), line(["---"] * len(heads))]
     for agent, entries in groups.items():
-        found = errors(entries)
+        found = errors(entries)[:, first:]
         whole = "parameters" in entries[0] and "steps" in entries[0]
         closed = gap(groups, agent) if entries[0]["train_glimpses"] else None
         cells = ["" if whole else f"{value:.1f}" for value in found.mean(axis=0)[:-1]]
@@ -68,7 +75,7 @@ def detail(name: str, contents: dict[str, Any]) -> str:
         if whole:
             tail[1:3] = "", ""
         lines.append(line([agent, len(entries), *cells, *tail]))
-    first = next(entry for entry in contents["rows"] if "steps" not in entry)
+    about = next(entry for entry in contents["rows"] if "steps" not in entry)
     seeds = sorted({entry["perception_seed"] for entry in contents["rows"]})
     learned = [entry for entry in contents["rows"] if entry["agent"] == "grpo"]
     single = "; ".join(
@@ -76,12 +83,13 @@ def detail(name: str, contents: dict[str, Any]) -> str:
         for seed in seeds
     )
     minutes = np.mean([entry["stage1_cpu_seconds"] for entry in contents["rows"] if "stage1_cpu_seconds" in entry]) / 60
+    included = "all of them where the agent chooses" if first else "the first look included"
     words = (
         f"Error in % on {contents['scenes']:,} {contents['split']} scenes, mean ± standard deviation over runs "
         f"(seeds of stage 1: {len(seeds)}). To beat: {contents['to_beat']}. "
-        f"{contents['sensor_pixels_per_glimpse']:,} sensor pixels a look, {contents['sensor_pixels']:,} in all, the "
-        f"first look included. The perception has {first['parameters']:,} parameters, a look costs "
-        f"{first['flops_per_glimpse'] / 1e6:.1f} MFLOP; stage 1 took {minutes:.0f} CPU minutes. GRPO by perception: "
+        f"{contents['sensor_pixels_per_glimpse']:,} sensor pixels a look, {contents['sensor_pixels']:,} in all, "
+        f"{included}. The perception has {about['parameters']:,} parameters, a look costs "
+        f"{about['flops_per_glimpse'] / 1e6:.1f} MFLOP; stage 1 took {minutes:.0f} CPU minutes. GRPO by perception: "
         f"{single}. Agents learned from {learned[0]['train_glimpses']:,} glimpses each. "
         "`oracle` knows where the target is, `greedy_oracle` the label as well; nets without a column for each look "
         "read the whole image at once, trained for the CPU seconds in their last column. "
@@ -171,7 +179,7 @@ def logarithmic(axes: matplotlib.axes.Axes) -> None:
 
 def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
     """Plot the error by look, and the learning curves against steps and against seconds."""
-    groups = by_agent(contents["rows"])
+    groups, first = by_agent(contents["rows"]), first_column(contents)
     figure = matplotlib.figure.Figure((15, 4.5), layout="constrained")
     axes = figure.subplots(1, 3)
     for agent, entries in groups.items():
@@ -180,7 +188,8 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
         if "steps" in entries[0]:
             axes[0].axhline(mean[-1], ls=":", color="grey", label=f"{agent} (whole image)")
             continue
-        looks = np.arange(len(mean))
+        looks = np.arange(len(mean))[first:]
+        mean, deviation = mean[first:], deviation[first:]
         (drawn,) = axes[0].plot(looks, mean, "--" if agent in CONTROLS else "-", marker="o", ms=4, label=agent)
         axes[0].fill_between(looks, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2, lw=0)
         curves = [entry["curve"] for entry in entries if entry.get("curve")]

@@ -15,6 +15,7 @@ from foveal_env.retina import extract
 from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import Scenes, Source
 from foveal_env.tasks import TASKS
+from foveal_env.world import FIRST_LOOKS
 
 
 def random_gaze(scenes: Scenes, box: Tensor, generator: torch.Generator, *, near: float, spread: float) -> Tensor:
@@ -48,7 +49,9 @@ class Pretraining:
         source: training scenes.
         steps: number of updates.
         batch: scenes of an update.
-        looks: looks at each scene, the first one in the centre.
+        looks: looks at each scene.
+        first_look: "centre": the first of them is in the centre; None: it is random as the others, for worlds without
+            a first look (null on the command line).
         learning_rate: peak of the learning rate.
         weight_decay: of AdamW, on matrices only.
         warmup: share of the steps in which the learning rate rises.
@@ -76,6 +79,7 @@ class Pretraining:
         steps: int = 8000,
         batch: int = 64,
         looks: int = 5,
+        first_look: str | None = "centre",
         learning_rate: float = 2e-3,
         weight_decay: float = 0.05,
         warmup: float = 0.05,
@@ -102,13 +106,17 @@ class Pretraining:
         for name, value in {"near": near, "last_near": last_near, "follow": follow}.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {value}")
+        if first_look not in FIRST_LOOKS:
+            raise ValueError(f"unknown first_look {first_look!r}; known: 'centre', None")
+        if traces is not None and first_look is None:
+            raise ValueError("a policy that is followed has a first look in the centre")
         if not 0 <= averaging < 1:
             raise ValueError(f"averaging lies in [0, 1), got {averaging}")
         if spread < 0:
             raise ValueError(f"spread must be at least 0, got {spread}")
         perception.check_fits(source)
         self.perception, self.source, self._ahead = perception, source, Ahead(source)
-        self.steps, self.batch, self.looks = steps, batch, looks
+        self.steps, self.batch, self.looks, self.first_look = steps, batch, looks, first_look
         self.learning_rate, self.warmup = learning_rate, warmup
         self.near, self.last_near, self.spread, self.through_time = near, last_near, spread, through_time
         self.follow, self.traces, self.zoom_reach = follow, traces, zoom_reach
@@ -152,10 +160,11 @@ class Pretraining:
             gaze = random_gaze(scenes, box, generator, near=near, spread=self.spread)
             if followed is not None:
                 gaze = torch.where(followed[:, look].isnan(), gaze, followed[:, look])
-            shift = None
+            shift, fixed = None, look == 0 and self.first_look == "centre"
             if self.zoom_reach:
-                shift = (torch.rand(len(scenes), generator=generator).to(device) * 2 - 1) * self.zoom_reach * (look > 0)
-            glimpse = extract(scenes.images, gaze if look else gaze * 0, self.perception.encoder.layout, shift)
+                shift = torch.rand(len(scenes), generator=generator).to(device) * 2 - 1
+                shift = shift * self.zoom_reach * (not fixed)
+            glimpse = extract(scenes.images, gaze * 0 if fixed else gaze, self.perception.encoder.layout, shift)
             before = state if self.through_time else self.perception.encoder.detached(state)
             state = self.perception.step(before, glimpse)
             judgement = self.perception.judge(state, scenes)

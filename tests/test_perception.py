@@ -117,6 +117,25 @@ def test_pretraining_stopped_and_resumed_is_pretraining_never_stopped(tmp_path):
     assert not torch.equal(weights(whole), weights(first))
 
 
+def test_the_first_look_is_in_the_centre_or_random_as_the_others(monkeypatch):
+    seen = []
+
+    def watched(images, gaze, *more):
+        seen.append(gaze.clone())
+        return extract(images, gaze, *more)
+
+    monkeypatch.setattr("foveal_env.pretraining.extract", watched)
+    pretraining().update()
+    pretraining(first_look=None).update()
+    assert torch.equal(seen[0], torch.zeros(8, 2))
+    assert (seen[2] != 0).all()
+    assert torch.equal(seen[1], seen[3])
+    with pytest.raises(ValueError, match="unknown first_look 'left'"):
+        pretraining(first_look="left")
+    with pytest.raises(ValueError, match="a policy that is followed has a first look"):
+        pretraining(first_look=None, traces=lambda scenes, generator: None)
+
+
 def test_averaged_weights_lag_behind_and_are_resumed(tmp_path):
     whole, first, second = (pretraining(averaging=0.5) for _ in range(3))
     for job, updates in ((whole, 6), (first, 3)):
