@@ -7,6 +7,7 @@ files in results/.
 
 import argparse
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,7 @@ class Row:
         reward: of the environment, for all learners.
         agent_options: options of each agent, by its name.
         full_image: makes the nets that read the whole image, by name; one seed of each.
+        full_image_minutes: CPU minutes of their training, at most; without it as many as stage 1 took.
         side: side of the image that those read, in px; where there are several canvases, they learn on this one.
         scenes: test scenes, of each canvas.
         canvases: sides in px that everything is tested on, where the source has several.
@@ -74,6 +76,7 @@ class Row:
     to_beat: str
     side: int
     full_image: dict[str, Callable[[], torch.nn.Module]] = field(default_factory=dict)
+    full_image_minutes: float = math.inf
     learners: tuple[str, ...] = ("grpo", "ppo", "a2c", "sac")
     reward: str = "gain"
     first_look: str | None = "centre"
@@ -125,7 +128,9 @@ ROWS: dict[str, Row] = {
         side=100,
         to_beat="250 px: 12.2 (6,400 px); 1000 px: twice the error at 100 px",
         full_image={"conv net": lambda: ConvNet(1, 10)},
+        full_image_minutes=10,
         learners=("grpo",),
+        agent_options={**AGENT_OPTIONS, "greedy_oracle": {"grid": 4}},
         scenes=2000,
         canvases=(60, 100, 250, 500, 1000),
         perceptions=1,
@@ -338,7 +343,7 @@ def make(name: str, row: Row, command: str) -> None:
         contents = contents or found
         rows += [{**entry, **about} for entry in found["rows"]]
         if seed == 0:
-            minutes = about["stage1_cpu_seconds"] / 60
+            minutes = min(row.full_image_minutes, about["stage1_cpu_seconds"] / 60)
             rows += [{**about, **entry} for entry in full_image_rows(name, row, seed, minutes)]
     contents = {
         **contents,
