@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from encoders.base import Encoder, Glimpse, Layout
 
+GREY_LEVEL = 1 / 255  # the least contrast that is more than rounding
+
 
 class PatchStem(nn.Sequential):
     """A patch becomes a token: two 3x3 convolutions of stride 2, then a linear layer.
@@ -83,6 +85,8 @@ class MultiZoom(Encoder):
         prompt_size: length Q of the prompt vector, 0 for none.
         frequencies: sines and cosines of x and y, of period 1, 1/2, 1/4, ... images, that help to tell places apart on
             large images; 0 is the papers' position, (x, y, z) alone.
+        contrast: each patch enters twice, the second time less its own mean and over its own deviation, so that faint
+            things are seen: a digit on a canvas of 1000 px is four grey levels in the widest window.
         filters: of the stem's first convolution; its second has twice as many.
         width: width D of a token.
         depth: number of transformer layers.
@@ -103,6 +107,7 @@ class MultiZoom(Encoder):
         pixel_deviation: float = 0.25,
         prompt_size: int = 0,
         frequencies: int = 0,
+        contrast: bool = False,
         filters: int = 32,
         width: int = 96,
         depth: int = 2,
@@ -116,7 +121,8 @@ class MultiZoom(Encoder):
         self.pixel_mean, self.pixel_deviation = pixel_mean, pixel_deviation
         self.state_shape = (state_tokens + bool(prompt_size), width)
         self.state_embedding = nn.Parameter(torch.randn(self.state_shape) * 0.02)
-        self.stem = PatchStem(layout, channels=channels, filters=filters, width=width)
+        self.contrast = contrast
+        self.stem = PatchStem(layout, channels=channels * (1 + contrast), filters=filters, width=width)
         self.position = nn.Sequential(nn.Linear(3 + 4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
         self.register_buffer("waves", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
         self.prompt = nn.Linear(prompt_size, width) if prompt_size else None
@@ -140,6 +146,9 @@ class MultiZoom(Encoder):
         """Return the state [B, N, D] after one glimpse."""
         patches, where = glimpse
         pixels = (patches - self.pixel_mean) / self.pixel_deviation
+        if self.contrast:
+            deviation, mean = torch.std_mean(patches, dim=(-1, -2), correction=0, keepdim=True)
+            pixels = torch.cat([pixels, (patches - mean) / (deviation + GREY_LEVEL)], dim=2)
         if len(self.waves):
             phase = (where[..., :2, None] * self.waves).flatten(2)
             where = torch.cat([where, phase.sin(), phase.cos()], dim=-1)

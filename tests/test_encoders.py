@@ -122,3 +122,19 @@ def test_waves_tell_close_places_apart():
     near = Glimpse(seen.patches, seen.where + torch.tensor([0.01, 0.0, 0.0]))
     moved = [(e.step(e.initial(1), near) - e.step(e.initial(1), seen)).norm() for e in (encoder, plain)]
     assert moved[0] > 3 * moved[1]
+
+
+def test_contrast_shows_what_is_faint():
+    torch.manual_seed(0)
+    encoder = ENCODERS.make("multizoom", contrast=True, **SMALL).eval()
+    seen, stem = [], encoder.stem[0]
+    stem.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    loud = glimpses(encoder, 1)
+    faint = Glimpse(loud.patches * 0.1 + 0.4, loud.where)
+    flat = Glimpse(loud.patches * 0 + 0.4, loud.where)
+    for glimpse in (loud, faint, flat):
+        encoder.step(encoder.initial(1), glimpse)
+    loud, faint, flat = (pixels[:, pixels.shape[1] // 2 :] for pixels in seen)
+    assert faint.std() > 0.8 * loud.std()
+    assert torch.corrcoef(torch.stack([faint.flatten(), loud.flatten()]))[0, 1] > 0.99
+    assert flat.abs().max() < 1e-3
