@@ -119,10 +119,10 @@ ROWS: dict[str, Row] = {
         source="ladder",
         source_options={"augment": True, "approach": 0.5},
         encoder={
-            "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6,
+            "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6, "contrast": True,
             "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 6_000, "looks": 8, "spread": 0.2, "beside": "point"},),
+        rounds=({"steps": 6_000, "looks": 7, "spread": 0.2, "beside": "search"},),
         glimpses=11,
         budget=1_000_000,
         side=100,
