@@ -157,7 +157,7 @@ ROWS: dict[str, Row] = {
         },
         learners=("grpo",),
         agent_options={"grpo": {"discount": 0.7, "grid": 8, "inhibition": 0.3}},
-        controls=("random", "centre", "raster", "greedy_oracle"),
+        controls=("random", "centre", "raster", "spiral", "greedy_oracle"),
         scenes=3925,
         perceptions=1,
     ),

@@ -171,7 +171,10 @@ def plot_ladder(path: Path, name: str, contents: dict[str, Any]) -> None:
 def logarithmic(axes: matplotlib.axes.Axes) -> None:
     """Give an axis of errors in % a logarithmic scale with plain numbers."""
     axes.set_yscale("log")
-    ticks = [1, 2, 3, 5, 10, 20, 30, 50, 90]
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 50, 70, 90) if low <= tick <= high]
+    if len(ticks) < 3:
+        ticks = [round(float(tick), 1) for tick in np.linspace(low, high, 5)]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
@@ -181,12 +184,13 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
     """Plot the error by look, and the learning curves against steps and against seconds."""
     groups, first = by_agent(contents["rows"]), first_column(contents)
     figure = matplotlib.figure.Figure((15, 4.5), layout="constrained")
-    axes = figure.subplots(1, 3)
+    axes, whole = figure.subplots(1, 3), []
     for agent, entries in groups.items():
         found = errors(entries)
         mean, deviation = found.mean(axis=0), found.std(axis=0)
         if "steps" in entries[0]:
-            axes[0].axhline(mean[-1], ls=":", color="grey", label=f"{agent} (whole image)")
+            axes[0].axhline(mean[-1], ls=(":", "-.")[len(whole) % 2], color="black", label=f"{agent} (whole image)")
+            whole.append(agent)
             continue
         looks = np.arange(len(mean))[first:]
         mean, deviation = mean[first:], deviation[first:]
@@ -202,12 +206,14 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
             axes[place].plot(x / scale, y.mean(axis=0), color=drawn.get_color(), label=agent)
             low, high = y.mean(axis=0) - y.std(axis=0), y.mean(axis=0) + y.std(axis=0)
             axes[place].fill_between(x / scale, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
-    titles = ("glimpses after the first look", "thousand glimpses of training", "seconds of training")
+    seen = "glimpses" if first else "glimpses after the first look"
+    titles = (seen, "thousand glimpses of training", "seconds of training")
     for place, title in enumerate(titles):
         axes[place].set_xlabel(title)
         axes[place].set_ylabel(f"error on {'test' if place == 0 else 'validation'} scenes (%)")
         logarithmic(axes[place])
         axes[place].legend(fontsize=8)
+    axes[0].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes[0].set_title(f"{name}: mean and standard deviation over runs", fontsize=10)
     save_figure(path, figure)
 
