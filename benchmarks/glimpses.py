@@ -128,7 +128,7 @@ ROWS: dict[str, Row] = {
         side=100,
         to_beat="250 px: 12.2 (6,400 px); 1000 px: twice the error at 100 px",
         full_image={"conv net": lambda: ConvNet(1, 10)},
-        full_image_minutes=10,
+        full_image_minutes=5,
         learners=("grpo",),
         agent_options={
             "oracle": {"spread": 0.15},
