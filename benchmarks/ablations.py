@@ -115,18 +115,21 @@ def stage_2(name: str) -> dict[str, float]:
 
 
 def tables(contents: dict[str, Any]) -> str:
-    """Return the two tables in Markdown."""
-    lines = [
-        f"| stage 1, {STEPS:,} updates; GRPO {BUDGET:,} glimpses | random | GRPO | near the target, 0.15 | CPU min "
-        "| parameters |",
-        "|---|---|---|---|---|---|",
-    ]
+    """Return the tables in Markdown, one for each stage of which anything is done."""
+    lines = []
+    if contents["stage 1"]:
+        lines += [
+            f"| stage 1, {STEPS:,} updates; GRPO {BUDGET:,} glimpses | random | GRPO | near the target, 0.15 | CPU min "
+            "| parameters |",
+            "|---|---|---|---|---|---|",
+        ]
     for name, found in contents["stage 1"].items():
         accuracies = " | ".join(f"{100 * found[agent]:.1f}" for agent in ("random", "grpo", "oracle"))
         lines.append(f"| {name} | {accuracies} | {found['cpu_minutes']:.1f} | {found['parameters']:,} |")
-    lines += ["", f"| stage 2 on the shipped `cluttered60`, {BUDGET:,} glimpses | GRPO |", "|---|---|"]
+    if contents["stage 2"]:
+        lines += ["", f"| stage 2 on the shipped `cluttered60`, {BUDGET:,} glimpses | GRPO |", "|---|---|"]
     lines += [f"| {name} | {100 * found['grpo']:.1f} |" for name, found in contents["stage 2"].items()]
-    return "\n".join(lines)
+    return "\n".join(lines).strip()
 
 
 def main() -> None:
