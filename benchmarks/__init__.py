@@ -5,10 +5,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from agents.base import Agent, Evaluation, evaluate
 from foveal_env.checkpoint import write_atomically, write_json
+from foveal_env.world import World
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+BATCH_PIXELS = 2**27  # of the scenes that are held at once
 
 
 def publish(name: str, results: dict[str, Any], table: str) -> None:
@@ -36,3 +39,9 @@ def call(words: str, *more: str) -> None:
 
     print(f"\n$ python train.py {shlex.join(arguments)}", flush=True)
     train.main(arguments)
+
+
+def judged(world: World, agent: Agent, scenes: int) -> Evaluation:
+    """Evaluate an agent, with no more scenes at a time than memory holds."""
+    side = getattr(world.source, "canvas", None) or max(world.source.canvases)
+    return evaluate(world, agent, scenes=scenes, seed=agent.seed, batch=max(4, min(512, BATCH_PIXELS // side**2)))

@@ -21,9 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from agents.base import Agent, load_agent, make_agent
 from agents.report import results
 from agents.report import row as entry_of
-from benchmarks import RESULTS, ROOT, call
+from benchmarks import RESULTS, ROOT, call, judged
 from benchmarks.full_image import ConvNet, ViT, accuracy_full_image, train_full_image
-from benchmarks.search import judged
 from encoders.base import Glimpse
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.base import Agent, Evaluation, evaluate, load_agent, make_agent
+from agents.base import Agent, load_agent, make_agent
 from benchmarks import ROOT, call
 from foveal_env.checkpoint import write_json
 from foveal_env.world import World
 
 FOLDER = ROOT / "runs" / "benchmarks" / "search"
 SEEDS = 5  # of policies, and of controls that draw their gaze
-BATCH_PIXELS = 2**27  # of the scenes that are held at once
 
 
 def policy_paths(folder: Path, learner: str) -> list[Path]:
@@ -31,12 +30,6 @@ def policies(folder: Path, learners: Sequence[str], *options: str) -> dict[str, 
             *["--out", str(folder)],
         )
     return paths
-
-
-def judged(world: World, agent: Agent, scenes: int) -> Evaluation:
-    """Evaluate an agent, with no more scenes at a time than memory holds."""
-    side = getattr(world.source, "canvas", None) or max(world.source.canvases)
-    return evaluate(world, agent, scenes=scenes, seed=agent.seed, batch=max(4, min(512, BATCH_PIXELS // side**2)))
 
 
 def agents(world: World, controls: Sequence[str], trained: dict[str, list[Path]]) -> Iterator[Agent]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from agents.base import Agent, make_agent
 from agents.report import row
-from benchmarks.search import FOLDER, agents, judged, policies, remembered
+from benchmarks import judged
+from benchmarks.search import FOLDER, agents, policies, remembered
 from foveal_env.world import World, make_world
 
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)

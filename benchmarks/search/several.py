@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from agents.base import load_agent, make_agent
-from benchmarks import call
-from benchmarks.search import FOLDER, judged, policies, remembered
+from benchmarks import call, judged
+from benchmarks.search import FOLDER, policies, remembered
 from foveal_env.sources.questions import QUESTIONS
 from foveal_env.world import make_world
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from agents.base import load_agent
 from agents.report import row
-from benchmarks.search import FOLDER, judged, policies, remembered
+from benchmarks import judged
+from benchmarks.search import FOLDER, policies, remembered
 from foveal_env.world import make_world
 
 PRICES = (0.01, 0.03, 0.1)
