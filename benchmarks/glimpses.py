@@ -49,7 +49,8 @@ class Row:
         source_options: its options, those of the training split included.
         encoder: options of the multi-zoom encoder.
         rounds: stage 1: options of `train.py pretrain` of each round; between two rounds a policy is trained, which
-            the next round follows.
+            the next round follows (the stages alternate).
+        between: glimpses of training of that policy.
         glimpses: glimpses after the first look.
         first_look: "centre", or None for no first look: then the glimpses are all there is, as in the papers.
         budget: glimpses of training of each policy.
@@ -77,6 +78,7 @@ class Row:
     full_image: dict[str, Callable[[], torch.nn.Module]] = field(default_factory=dict)
     full_image_minutes: float = math.inf
     learners: tuple[str, ...] = ("grpo", "ppo", "a2c", "sac")
+    between: int = 400_000
     reward: str = "gain"
     first_look: str | None = "centre"
     agent_options: dict[str, dict[str, Any]] = field(default_factory=lambda: AGENT_OPTIONS)
@@ -94,12 +96,16 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 24, "zooms": 1, "zoom_range": [1.3219, 1.3219], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 30_000, "looks": 6, "spread": 0.2, "beside": "point"},),
+        rounds=(
+            {"steps": 30_000, "looks": 6, "spread": 0.2, "beside": "point"},
+            {"steps": 10_000, "looks": 6, "spread": 0.2, "beside": "point", "learning_rate": 1e-3},
+        ),
         glimpses=5,
         budget=400_000,
         side=60,
         to_beat="2.13 (mean of ten passes; 3,456 px)",
         full_image={"conv net": lambda: ConvNet(1, 10)},
+        full_image_minutes=17,
     ),
     "cluttered100": Row(
         source="mnist",
@@ -186,13 +192,14 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
         folder = Path(shown) / name / f"perception-{seed}" / f"round-{number}"
         perception = folder / "perception.safetensors"
         if not perception.is_file():
-            arguments = ["--source", row.source, *common, *options("", settings), "--seed", str(seed)]
+            arguments = ["--source", row.source, *common, *options("", settings)]
+            arguments += ["--seed", str(seed + 100 * number)]  # other scenes than in the round before
             if before is not None:
                 policy = before / "policy" / f"grpo-{seed}" / "policy.safetensors"
                 if not (before / "policy" / "results.json").is_file():
                     call(
                         f"compare --learners grpo --controls random oracle --seed {seed} --seeds 1 --split validation "
-                        f"--scenes 1800 --resume --train_glimpses {row.budget}",
+                        f"--scenes 1800 --resume --train_glimpses {row.between}",
                         *stage_two(row, before / "perception.safetensors", ("grpo", "random", "oracle")),
                         *["--out", str(before / "policy")],
                     )
