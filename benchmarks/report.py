@@ -48,6 +48,11 @@ def gap(groups: dict[str, list[dict[str, Any]]], agent: str) -> float | None:
     return (random - mine) / (random - oracle) if random > oracle else None
 
 
+def has_canvases(contents: dict[str, Any]) -> bool:
+    """Return whether a row was tested on several canvases, and each of its entries has a "canvas"."""
+    return isinstance(contents["canvas"], list)
+
+
 def line(cells: list[Any]) -> str:
     """Return a line of a Markdown table."""
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
@@ -228,7 +233,7 @@ def summary(found: dict[str, dict[str, Any]]) -> str:
     heads = ["row", "to beat", "sensor px", "GRPO", "PPO", "random", "oracle", "whole image", "gap closed", "CPU min"]
     lines = [line(heads), line(["---"] * len(heads))]
     for name, contents in found.items():
-        several = isinstance(contents["canvas"], list)
+        several = has_canvases(contents)
         groups = by_agent(on_canvas(contents["rows"], 250) if several else contents["rows"])
 
         def last(agent: str, groups: dict = groups) -> str:
@@ -255,10 +260,10 @@ def report() -> None:
         if path.is_file():
             found[name] = json.loads(path.read_text())
     for name, contents in found.items():
-        draw = plot_ladder if isinstance(contents["canvas"], list) else plot
+        draw = plot_ladder if has_canvases(contents) else plot
         draw(PAGE.parent / f"{name}.png", name, contents)
     sections = "\n\n".join(
-        (ladder_detail if isinstance(contents["canvas"], list) else detail)(name, contents)
+        (ladder_detail if has_canvases(contents) else detail)(name, contents)
         for name, contents in found.items()
     )
     put_in(PAGE, "glimpses", sections)
