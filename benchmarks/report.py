@@ -263,8 +263,7 @@ def report() -> None:
         draw = plot_ladder if has_canvases(contents) else plot
         draw(PAGE.parent / f"{name}.png", name, contents)
     sections = "\n\n".join(
-        (ladder_detail if has_canvases(contents) else detail)(name, contents)
-        for name, contents in found.items()
+        (ladder_detail if has_canvases(contents) else detail)(name, contents) for name, contents in found.items()
     )
     put_in(PAGE, "glimpses", sections)
     put_in(ROOT / "README.md", "glimpses", summary(found))
