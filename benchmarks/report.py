@@ -222,7 +222,7 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
         axes[place].set_xlabel(title)
         axes[place].set_ylabel(f"error on {'test' if place == 0 else 'validation'} scenes (%)")
         logarithmic(axes[place])
-        axes[place].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside center right", fontsize=8)
     axes[0].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes[0].set_title(f"{name}: mean and standard deviation over runs", fontsize=10)
     save_figure(path, figure)
