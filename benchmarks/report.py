@@ -173,7 +173,7 @@ def plot_ladder(path: Path, name: str, contents: dict[str, Any]) -> None:
     for axes in (left, right):
         logarithmic(axes)
         axes.set_ylabel("error on test scenes (%)")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     left.set_title(f"{name}: mean and standard deviation over runs", fontsize=10)
     save_figure(path, figure)
 
