@@ -118,6 +118,9 @@ def ladder_detail(name: str, contents: dict[str, Any]) -> str:
         f"{canvas} px: " + ", ".join(f"{value:.1f}" for value in errors(on_canvas(learned, canvas)).mean(axis=0))
         for canvas in canvases
     )
+    gaps = [gap(by_agent(on_canvas(contents["rows"], canvas)), "grpo") for canvas in canvases]
+    closed = ", ".join("-" if share is None else f"{share:.0%}" for share in gaps)
+    means = ", ".join(f"{errors(on_canvas(learned, canvas)).mean():.1f}" for canvas in canvases)
     fitting = min(looks, SEVERAL_PIXELS // pixels)
     few = spread(errors(on_canvas(learned, 250))[:, fitting - 1])
     first = learned[0]
@@ -131,7 +134,8 @@ def ladder_detail(name: str, contents: dict[str, Any]) -> str:
         f"Error in % on {contents['scenes']:,} {contents['split']} scenes of each canvas, mean ± standard deviation "
         f"over runs, after {looks} looks, the first one included. To beat: {contents['to_beat']}. "
         f"{pixels:,} sensor pixels a look, {contents['sensor_pixels']:,} in all; at 250 px, after the {fitting} looks "
-        f"that have at most {SEVERAL_PIXELS:,} px: {few}. GRPO after each look, {curves}. One perception "
+        f"that have at most {SEVERAL_PIXELS:,} px: {few}. GRPO closes {closed} of the distance from random to oracle on "
+        f"the canvases; the mean of its looks is {means}; after each look, {curves}. One perception "
         f"({first['parameters']:,} parameters, a look costs {first['flops_per_glimpse'] / 1e6:.1f} MFLOP, stage 1 took "
         f"{first['stage1_cpu_seconds'] / 60:.0f} CPU minutes) and policies of {first['train_glimpses']:,} glimpses, "
         f"both trained on all canvases at once.{whole} `{contents['command']}` makes it again."
