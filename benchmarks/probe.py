@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.probe --perception cluttered60`` prints, after the first look, how often the probe names the
 target's cell of 16 x 16, and how often it is among the five likeliest, on validation scenes, by side of the canvas.
-A policy can only look at what the state knows.
+A policy can only look at what the state knows. Beside it the same for the brightest cells, of the whole image in 16 x
+16 px, which needs no learning at all: where a target is brighter than what surrounds it, a state should know as much.
 """
 
 import argparse
@@ -10,31 +11,46 @@ import argparse
 import torch
 from torch import Tensor, nn
 
+from encoders.base import Layout
+from foveal_env.retina import extract
 from foveal_env.world import World, make_world
 
 CELLS = 16
 
 
 @torch.no_grad()
-def first_states(world: World, scenes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the states after the first look [S, N * D], the targets' cells [S], and the sides of the images [S]."""
-    parts = []
+def first_states(world: World, scenes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return, of S scenes, the states after the first look [S, N * D], how bright each cell is [S, CELLS * CELLS] (the
+    mean of its neighbours and itself), the targets' cells [S], and the sides of the images [S].
+    """
+    parts, whole = [], Layout(patch=CELLS, zooms=1, zoom_range=(0.0, 0.0))
     for index in torch.arange(scenes).split(256):
         shown = world.scenes(index)
         state = world.start(shown).state.float().flatten(1)
+        seen = extract(shown.images, torch.zeros(len(index), 2), whole).patches[:, 0].mean(dim=1, keepdim=True)
+        bright = nn.functional.avg_pool2d(seen, 3, stride=1, padding=1).flatten(1)
         column, row = ((shown.box[:, :2] + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
-        parts.append((state, row * CELLS + column, shown.images.size[:, 0]))
+        parts.append((state, bright, row * CELLS + column, shown.images.size[:, 0]))
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
-def probe(perception: str, *, train: int = 12_000, validate: int = 1500, epochs: int = 12, seed: int = 0) -> dict:
-    """Return the shares of right cells, {side: (first, among five)}."""
+def named(scores: Tensor, wanted: Tensor, sides: Tensor) -> dict[int, tuple[float, float]]:
+    """Return how often the best cell of scores [S, CELLS * CELLS] is wanted, and one of the best five, by side."""
+    five = scores.topk(5).indices == wanted[:, None]
+    return {
+        side: tuple(five[sides == side, :count].any(dim=1).float().mean().item() for count in (1, 5))
+        for side in sides.unique().tolist()
+    }
+
+
+def probe(perception: str, *, train: int = 12_000, validate: int = 1500, epochs: int = 12, seed: int = 0) -> tuple:
+    """Return `named` of the probe and of the brightest cells."""
     torch.manual_seed(seed)
     splits = [
         first_states(make_world(perception=perception, split=split, precision="auto"), scenes)
         for split, scenes in (("train", train), ("validation", validate))
     ]
-    (states, cells, _), (unseen, wanted, sides) = splits
+    (states, _, cells, _), (unseen, bright, wanted, sides) = splits
     net = nn.Sequential(nn.Linear(states.shape[1], 256), nn.GELU(), nn.Linear(256, 256), nn.GELU())
     net.append(nn.Linear(256, CELLS**2))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05)
@@ -44,11 +60,8 @@ def probe(perception: str, *, train: int = 12_000, validate: int = 1500, epochs:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    five = net(unseen).topk(5).indices == wanted[:, None]
-    return {
-        side: tuple(five[sides == side, :count].any(dim=1).float().mean().item() for count in (1, 5))
-        for side in sides.unique().tolist()
-    }
+    with torch.no_grad():
+        return named(net(unseen), wanted, sides), named(bright, wanted, sides)
 
 
 def main() -> None:
@@ -57,9 +70,11 @@ def main() -> None:
     parser.add_argument("--perception", required=True, help="name of a shipped perception, or a path")
     parser.add_argument("--seed", type=int, default=0, help="of the probe's weights and batches")
     chosen = parser.parse_args()
-    print("| side of the canvas | right cell | among the five likeliest |\n|---|---|---|")
-    for side, (first, among) in probe(chosen.perception, seed=chosen.seed).items():
-        print(f"| {side} px | {first:.1%} | {among:.1%} |")
+    state, bright = probe(chosen.perception, seed=chosen.seed)
+    print("| side of the canvas | right cell | among the five likeliest | the brightest cell | one of five |")
+    print("|---|---|---|---|---|")
+    for side in state:
+        print(f"| {side} px | " + " | ".join(f"{share:.1%}" for share in (*state[side], *bright[side])) + " |")
 
 
 if __name__ == "__main__":

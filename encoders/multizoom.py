@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from encoders.base import Encoder, Glimpse, Layout
 
 GREY_LEVEL = 1 / 255  # the least contrast that is more than rounding
+SHARPNESS = 5.0  # of the spatial softmax, so that it singles places out from the first update on
 
 
 class PatchStem(nn.Sequential):
@@ -26,6 +27,29 @@ class PatchStem(nn.Sequential):
             nn.Flatten(),
             nn.Linear(2 * filters * side * side, width),
         )
+
+
+class Keypoints(nn.Sequential):
+    """Where in a patch something stands out: the spatial softmax of Levine et al. (arXiv 1504.00702).
+
+    Each of some learned maps of a patch becomes the mean place under its softmax over the pixels.
+    """
+
+    def __init__(self, layout: Layout, *, channels: int, points: int, filters: int):
+        super().__init__(
+            nn.Conv2d(channels, filters, 3, padding=1), nn.GELU(), nn.Conv2d(filters, points, 3, padding=1)
+        )
+        centre = (torch.arange(layout.patch) + 0.5) / layout.patch * 2 - 1
+        y, x = torch.meshgrid(centre, centre, indexing="ij")
+        self.register_buffer("places", torch.stack([x, y], dim=-1).flatten(0, 1), persistent=False)  # [P * P, 2]
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [M, C, P, P] to points [M, points, 2], (x, y) in [-1, 1] of the patch, and the peaks [M, points].
+
+        A peak is the largest share that the softmax gives to a pixel, in [0, 1]: how much stands out.
+        """
+        shares = (SHARPNESS * super().forward(patches).flatten(2).float()).softmax(dim=-1)
+        return shares @ self.places, shares.amax(dim=-1)
 
 
 class Block(nn.Module):
@@ -87,6 +111,9 @@ class MultiZoom(Encoder):
             large images; 0 is the papers' position, (x, y, z) alone.
         contrast: each patch enters twice, the second time less its own mean and over its own deviation, so that faint
             things are seen: a digit on a canvas of 1000 px is four grey levels in the widest window.
+        keypoints: points of each patch that tell where in the image something stands out (spatial softmax), 0 for none;
+            for searches, where the token of a whole patch is slow to learn where in it the target may be. Of an image
+            that is not square the places along its longer axis are stretched.
         filters: of the stem's first convolution; its second has twice as many.
         width: width D of a token.
         depth: number of transformer layers.
@@ -108,6 +135,7 @@ class MultiZoom(Encoder):
         prompt_size: int = 0,
         frequencies: int = 0,
         contrast: bool = False,
+        keypoints: int = 0,
         filters: int = 32,
         width: int = 96,
         depth: int = 2,
@@ -123,6 +151,12 @@ class MultiZoom(Encoder):
         self.state_embedding = nn.Parameter(torch.randn(self.state_shape) * 0.02)
         self.contrast = contrast
         self.stem = PatchStem(layout, channels=channels * (1 + contrast), filters=filters, width=width)
+        self.keypoints = self.places = None
+        if keypoints:
+            self.keypoints = Keypoints(
+                layout, channels=channels * (1 + contrast), points=keypoints, filters=filters // 2
+            )
+            self.places = nn.Linear(keypoints * (3 + 4 * frequencies), width)
         self.position = nn.Sequential(nn.Linear(3 + 4 * frequencies, width), nn.GELU(), nn.Linear(width, width))
         self.register_buffer("waves", math.pi * 2.0 ** torch.arange(frequencies), persistent=False)
         self.prompt = nn.Linear(prompt_size, width) if prompt_size else None
@@ -142,6 +176,13 @@ class MultiZoom(Encoder):
         """Return a state without its gradient, but for that of the prompt, which is the same in all of them."""
         return state.detach() if self.prompt is None else torch.cat([state[:, :-1].detach(), state[:, -1:]], dim=1)
 
+    def _waved(self, where: Tensor) -> Tensor:
+        """Return (x, y, ...) [..., 3] and the sines and cosines of x and y."""
+        if not len(self.waves):
+            return where
+        phase = (where[..., :2, None] * self.waves).flatten(-2)
+        return torch.cat([where, phase.sin(), phase.cos()], dim=-1)
+
     def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
         """Return the state [B, N, D] after one glimpse."""
         patches, where = glimpse
@@ -149,10 +190,11 @@ class MultiZoom(Encoder):
         if self.contrast:
             deviation, mean = torch.std_mean(patches, dim=(-1, -2), correction=0, keepdim=True)
             pixels = torch.cat([pixels, (patches - mean) / (deviation + GREY_LEVEL)], dim=2)
-        if len(self.waves):
-            phase = (where[..., :2, None] * self.waves).flatten(2)
-            where = torch.cat([where, phase.sin(), phase.cos()], dim=-1)
-        tokens = self.stem(pixels.flatten(0, 1)).unflatten(0, patches.shape[:2]) + self.position(where)
+        tokens = self.stem(pixels.flatten(0, 1)).unflatten(0, patches.shape[:2]) + self.position(self._waved(where))
+        if self.keypoints is not None:
+            points, peaks = (found.unflatten(0, patches.shape[:2]) for found in self.keypoints(pixels.flatten(0, 1)))
+            points = where[..., None, :2] + points * torch.exp2(-where[..., None, 2:])  # of the image
+            tokens = tokens + self.places(self._waved(torch.cat([points, peaks[..., None]], dim=-1)).flatten(2))
         tokens = torch.cat([state + self.state_embedding, tokens], dim=1)
         prompt = None if self.prompt is None else state[:, -1]
         for block in self.blocks:

@@ -138,3 +138,33 @@ def test_contrast_shows_what_is_faint():
     assert faint.std() > 0.8 * loud.std()
     assert torch.corrcoef(torch.stack([faint.flatten(), loud.flatten()]))[0, 1] > 0.99
     assert flat.abs().max() < 1e-3
+
+
+def test_keypoints_tell_where_something_stands_out():
+    torch.manual_seed(0)
+    encoder = ENCODERS.make("multizoom", keypoints=2, **SMALL).eval()
+    side = encoder.layout.patch
+    found, bright = encoder.keypoints, torch.zeros(side, side)
+    with torch.no_grad():
+        for layer in (found[0], found[2]):  # the first map is the picture, ten times as strong
+            layer.weight.zero_()
+            layer.bias.zero_()
+            layer.weight[0, 0, 1, 1] = 10.0
+    bright[1, side - 2] = 1.0
+    points, peaks = found(bright.expand(3, 1, side, side))
+    assert points.shape == (3, 2, 2)
+    assert peaks.shape == (3, 2)
+    torch.testing.assert_close(points[:, 0], torch.tensor([1 - 3 / side, 3 / side - 1]).expand(3, 2))
+    torch.testing.assert_close(points[:, 1], torch.zeros(3, 2), atol=1e-6, rtol=0)
+    assert peaks[:, 0].min() > 0.99
+    assert peaks[:, 1].max() < 2 / side**2
+
+    seen, embed = [], encoder.places
+    embed.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    where = glimpses(encoder, 1).where
+    encoder.step(encoder.initial(1), Glimpse(bright.expand(1, where.shape[1], 1, side, side), where))
+    placed = seen[0].unflatten(-1, (2, -1))[
+        ..., 0, :2
+    ]  # of the image: the narrower the patch, the closer to its centre
+    offset = torch.tensor([1 - 3 / side, 3 / side - 1]) * torch.exp2(-where[..., 2:])
+    torch.testing.assert_close(placed, where[..., :2] + offset)
