@@ -113,18 +113,22 @@ ROWS: dict[str, Row] = {
         encoder={
             "patch": 16, "zooms": 2, "zoom_range": [0.474, 2.0589], "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 14_000, "looks": 5, "spread": 0.2, "beside": "point"},),
+        rounds=(
+            {"steps": 14_000, "looks": 5, "spread": 0.2, "beside": "point"},
+            {"steps": 20_000, "looks": 5, "spread": 0.2, "beside": "point", "learning_rate": 1e-3},
+        ),
         glimpses=4,
         budget=400_000,
         side=100,
         to_beat="1.71 (2,880 px)",
         full_image={"conv net": lambda: ConvNet(1, 10)},
+        full_image_minutes=23,
     ),
     "ladder": Row(
         source="ladder",
         source_options={"augment": True, "approach": 0.5},
         encoder={
-            "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6, "contrast": True,
+            "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6, "contrast": True, "keypoints": 16,
             "width": 128, "heads": 4, "state_tokens": 4,
         },
         rounds=({"steps": 6_000, "looks": 7, "spread": 0.2, "beside": "search"},),
@@ -140,6 +144,7 @@ ROWS: dict[str, Row] = {
             "greedy_oracle": {"grid": 4},
             "grpo": {
                 "discount": 0.7, "grid": 16, "scenes": 64, "group": 8, "minibatch": 512, "entropy_weight": 0.02,
+                "inhibition": 0.1,
             },
         },
         scenes=1000,

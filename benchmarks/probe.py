@@ -4,6 +4,9 @@
 target's cell of 16 x 16, and how often it is among the five likeliest, on validation scenes, by side of the canvas.
 A policy can only look at what the state knows. Beside it the same for the brightest cells, of the whole image in 16 x
 16 px, which needs no learning at all: where a target is brighter than what surrounds it, a state should know as much.
+
+With ``--policy PATH`` it prints how near the gazes of a policy come to the target's centre instead, and how often the
+answer is right where one came near: does a policy fail to find, or the perception to read?
 """
 
 import argparse
@@ -11,11 +14,13 @@ import argparse
 import torch
 from torch import Tensor, nn
 
+from agents.base import load_agent, rollout
 from encoders.base import Layout
 from foveal_env.retina import extract
 from foveal_env.world import World, make_world
 
 CELLS = 16
+NEAR = (8, 30)  # px
 
 
 @torch.no_grad()
@@ -64,17 +69,47 @@ def probe(perception: str, *, train: int = 12_000, validate: int = 1500, epochs:
         return named(net(unseen), wanted, sides), named(bright, wanted, sides)
 
 
+@torch.no_grad()
+def reach(perception: str, policy: str, *, glimpses: int, scenes: int = 2500) -> dict[int, tuple[float, ...]]:
+    """Return, by side, the shares of validation scenes in which a greedy gaze comes within each of NEAR px of the
+    target's centre, the first look included, and how often the last answer is right where one came within the first.
+    """
+    world = make_world(perception=perception, split="validation", glimpses=glimpses, precision="auto")
+    agent = load_agent(policy, world)
+    parts = []
+    for index in torch.arange(scenes).split(250):
+        shown = world.scenes(index)
+        *_, last = rollout(world, agent, world.start(shown), generator=torch.Generator().manual_seed(0), greedy=True)
+        side = shown.images.size[:, 0]
+        far = (last.after.gazes[..., :2] - shown.box[:, None, :2]).norm(dim=2).amin(dim=1) * side / 2
+        parts.append((far, last.after.judgement.correct, side))
+    far, correct, sides = (torch.cat(part) for part in zip(*parts, strict=True))
+    found = {}
+    for side in sides.unique().tolist():
+        mine = sides == side
+        found[side] = tuple((far[mine] < near).float().mean().item() for near in NEAR)
+        found[side] += (correct[mine & (far < NEAR[0])].float().mean().item(),)
+    return found
+
+
 def main() -> None:
-    """Probe one perception and print what was found."""
+    """Probe one perception, or a policy on it, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--perception", required=True, help="name of a shipped perception, or a path")
+    parser.add_argument("--policy", help="name of a shipped policy, or a path: how near do its gazes come?")
+    parser.add_argument("--glimpses", type=int, default=11, help="of the policy, after the first look")
     parser.add_argument("--seed", type=int, default=0, help="of the probe's weights and batches")
     chosen = parser.parse_args()
-    state, bright = probe(chosen.perception, seed=chosen.seed)
-    print("| side of the canvas | right cell | among the five likeliest | the brightest cell | one of five |")
-    print("|---|---|---|---|---|")
-    for side in state:
-        print(f"| {side} px | " + " | ".join(f"{share:.1%}" for share in (*state[side], *bright[side])) + " |")
+    if chosen.policy:
+        heads = ["side of the canvas", *(f"a gaze within {near} px" for near in NEAR), f"right where within {NEAR[0]}"]
+        shares = reach(chosen.perception, chosen.policy, glimpses=chosen.glimpses)
+    else:
+        heads = ["side of the canvas", "right cell", "among the five likeliest", "the brightest cell", "one of five"]
+        state, bright = probe(chosen.perception, seed=chosen.seed)
+        shares = {side: (*state[side], *bright[side]) for side in state}
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for side, row in shares.items():
+        print(f"| {side} px | " + " | ".join(f"{share:.1%}" for share in row) + " |")
 
 
 if __name__ == "__main__":
