@@ -57,7 +57,7 @@ def policy_command(
     Args:
         world: options of the world.
         agents: options of each agent.
-        command: what was typed, for the record.
+        command: what was typed, for the record, less --resume.
         agent: name of the agent, or module:Class.
         train_glimpses: glimpses of training in all.
         controls: agents evaluated beside it (default: random centre raster oracle).
@@ -101,7 +101,7 @@ def evaluate_command(
     Args:
         world: options of the world.
         agents: options of each agent.
-        command: what was typed, for the record.
+        command: what was typed, for the record, less --resume.
         policies: saved policies, paths or names of shipped ones.
         controls: scripted agents (default: random centre raster oracle).
         scenes: number of scenes.
@@ -144,7 +144,7 @@ def compare_command(
     Args:
         world: options of the world.
         agents: options of each agent.
-        command: what was typed, for the record.
+        command: what was typed, for the record, less --resume.
         learners: agents that learn (default: grpo ppo a2c).
         controls: scripted agents (default: random centre raster oracle).
         seeds: number of seeds of each.
@@ -208,7 +208,7 @@ def pretrain_command(
         source: options of the source.
         encoder_options: options of the encoder.
         training: options of the training.
-        command: what was typed, for the record.
+        command: what was typed, for the record, less --resume.
         source_name: name of the source, or module:Class.
         encoder: name of the encoder, or module:Class.
         task: name of the task, or module:Class.
@@ -312,7 +312,7 @@ def show_command(
     Args:
         world: options of the world.
         agents: options of each agent.
-        command: what was typed, for the record.
+        command: what was typed, for the record, less --resume.
         images: picture files of any size and kind; of tiled ones (.svs, OME-TIFF, BigTIFF) only what is looked at is
             read.
         agent: a scripted agent in place of a saved policy.
@@ -557,7 +557,7 @@ def names_in(command: str, arguments: list[str], config: dict[str, Any]) -> argp
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; `arguments` default to those of the process, and without a command it is the main job's."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    typed = shlex.join(["python", "train.py", *arguments])
+    typed = shlex.join(["python", "train.py", *(word for word in arguments if word != "--resume")])
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--config")):
         arguments = [*MAIN, *arguments]
     warnings.filterwarnings("ignore", message=".*GPU.*MlpPolicy.*")

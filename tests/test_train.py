@@ -145,6 +145,7 @@ def test_pretrain_then_use(tmp_path, capsys):
     spec = checkpoint.load(path, "perception")[1]
     assert spec["source_options"]["canvas"] == 32
     assert spec["training"]["steps"] == 4
+    assert spec["command"].endswith("--digits.clutter 1")  # it makes it from the beginning
     evaluate = ["evaluate", "--perception", path, "--scenes", "10", "--glimpses", "2"]
     train.main([*evaluate, "--controls", "random", "spiral", "--out", str(tmp_path / "e")])
     rows = json.loads((tmp_path / "e" / "results.json").read_text())["rows"]
