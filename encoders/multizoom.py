@@ -146,6 +146,8 @@ class MultiZoom(Encoder):
         super().__init__(layout, channels=channels, prompt_size=prompt_size)
         if width % heads:
             raise ValueError(f"width must be a multiple of heads, got width={width} and heads={heads}")
+        if keypoints < 0:
+            raise ValueError(f"keypoints must be at least 0, got {keypoints}")
         self.pixel_mean, self.pixel_deviation = pixel_mean, pixel_deviation
         self.state_shape = (state_tokens + bool(prompt_size), width)
         self.state_embedding = nn.Parameter(torch.randn(self.state_shape) * 0.02)

@@ -109,6 +109,8 @@ def test_unknown_names_and_options():
         ENCODERS.make("multizoom", depht=3)
     with pytest.raises(ValueError, match="multiple of heads"):
         ENCODERS.make("multizoom", width=20, heads=3)
+    with pytest.raises(ValueError, match="keypoints must be at least 0"):
+        ENCODERS.make("multizoom", keypoints=-1)
     with pytest.raises(ValueError, match=r"'subprocess:run' is not a subclass of encoders.base:Encoder"):
         ENCODERS.make("subprocess:run", args="exit 1", shell=True)
     assert ENCODERS.make("encoders.gru:Gru", width=16).state_shape == (1, 16)
@@ -163,8 +165,6 @@ def test_keypoints_tell_where_something_stands_out():
     embed.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     where = glimpses(encoder, 1).where
     encoder.step(encoder.initial(1), Glimpse(bright.expand(1, where.shape[1], 1, side, side), where))
-    placed = seen[0].unflatten(-1, (2, -1))[
-        ..., 0, :2
-    ]  # of the image: the narrower the patch, the closer to its centre
+    placed = seen[0].unflatten(-1, (2, -1))[..., 0, :2]  # the narrower the patch, the closer to its centre
     offset = torch.tensor([1 - 3 / side, 3 / side - 1]) * torch.exp2(-where[..., 2:])
     torch.testing.assert_close(placed, where[..., :2] + offset)
