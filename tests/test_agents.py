@@ -127,14 +127,9 @@ def test_the_mixture_is_a_density_and_is_sampled_from():
     grid = torch.cartesian_prod(line, line)
     count = len(grid)
     mixture = means.expand(count, 2, 2), log_weights.expand(count, 2)
-    density = log_density(grid, *mixture, torch.tensor([0.2, 0.2])).exp()
+    density = log_density(grid, *mixture, 0.2).exp()
     assert (density.sum() * 0.02**2).item() == pytest.approx(1, abs=1e-3)
-    draws = sample(
-        means.expand(20000, 2, 2),
-        log_weights.expand(20000, 2),
-        torch.tensor([0.2, 0.2]),
-        torch.Generator().manual_seed(0),
-    )
+    draws = sample(means.expand(20000, 2, 2), log_weights.expand(20000, 2), 0.2, torch.Generator().manual_seed(0))
     assert draws.mean(dim=0).tolist() == pytest.approx([0.2, 0.14], abs=0.02)
     entropy = -(density * density.log() * 0.02**2).nansum().item()
     assert entropy_bound(means, log_weights, 0.2).item() <= entropy + 1e-3
@@ -144,7 +139,7 @@ def test_the_mixture_is_a_density_and_is_sampled_from():
 
 
 def test_a_new_policy_spreads_its_components():
-    means, log_weights = MixturePolicy((2, 3), mixtures=4, width=8)(torch.zeros(1, 2, 3))[:2]
+    means, log_weights, _ = MixturePolicy((2, 3), mixtures=4, width=8)(torch.zeros(1, 2, 3))
     assert torch.cdist(means[0], means[0]).fill_diagonal_(9).min() > 0.3
     assert torch.allclose(log_weights.exp(), torch.full((1, 4), 0.25), atol=0.02)
 
@@ -162,45 +157,6 @@ def test_a_grid_has_one_component_in_each_cell():
     assert alone.entropy(alone(torch.zeros(1, 2, 3)), 0.1).item() < entropy
 
 
-def test_rings_tile_the_surroundings_of_the_gaze():
-    policy = MixturePolicy((2, 3), mixtures=8, width=8, grid=4, rings=2)
-    assert policy.scales.unique(return_counts=True)[1].tolist() == [16, 12, 16]  # finest first
-    gaze = torch.tensor([[0.5, 0.0], [torch.nan, torch.nan]])
-    choice = policy(torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0)), gaze)
-    weights = choice.log_weights[0].exp()
-    assert [part.sum().item() for part in weights.split([16, 12, 16])] == pytest.approx([1 / 3] * 3, abs=0.05)
-    around = (policy.centres(gaze)[0, 16:] - gaze[0]).abs()
-    assert around.max() == 0.375  # the outer ring: 4 x 4 cells of a quarter of the image's half side
-    area = (2 / 4 * policy.scales[16:]) ** 2
-    assert area.sum().item() == pytest.approx(1.0)  # no gap and no overlap in a square of side 1
-    left_out = policy.left_out(gaze[:, None], inhibition=0.0)
-    assert not left_out[:, :16].any()
-    assert left_out[1, 16:].all()  # before the first look there is no present gaze
-    assert torch.equal(left_out[0, 16:], policy.centres(gaze)[0, 16:, 0] > 1)
-    assert policy.left_out(gaze[:, None], inhibition=0.4)[0].sum() > left_out[0].sum()
-    draws = sample(
-        choice.means[:1].expand(9999, -1, -1),
-        choice.log_weights[:1].expand(9999, -1),
-        1e-4 * policy.scales,
-        torch.Generator().manual_seed(0),
-    )
-    nearest = torch.cdist(draws, choice.means[0]).argmin(dim=1)
-    assert ((nearest >= 16).float().mean() - weights[16:].sum()).abs() < 0.02
-
-
-def test_a_policy_with_rings_learns_and_is_saved(small_world, tmp_path):
-    options = {**QUICK["grpo"], "grid": 4, "rings": 2, "inhibition": 0.2}
-    agent = make_agent("grpo", small_world, **options)
-    list(agent.train(400))
-    agent.save(tmp_path / "policy.safetensors")
-    again = load_agent(tmp_path / "policy.safetensors", small_world)
-    found, kept = (evaluate(small_world, one, scenes=50).gazes for one in (agent, again))
-    assert torch.equal(found, kept)
-    assert found.abs().max() <= 1
-    with pytest.raises(ValueError, match="rings need a grid"):
-        make_agent("grpo", small_world, rings=1)
-
-
 def test_inhibition_looks_nowhere_twice(small_world):
     options = {**QUICK["grpo"], "grid": 8, "inhibition": 0.3, "first_deviation": 0.001}
     agent = make_agent("grpo", small_world, **options)
@@ -211,7 +167,7 @@ def test_inhibition_looks_nowhere_twice(small_world):
         gazes = steps[-1].after.gazes
         apart = torch.cdist(gazes, gazes) + torch.eye(gazes.shape[1]) * 9
         assert apart.min() > 0.3 - 1.5 / 8 - 0.01  # a mean lies up to half a diagonal from the centre of its cell
-    with pytest.raises(ValueError, match="inhibition and rings need a grid"):
+    with pytest.raises(ValueError, match="inhibition needs a grid"):
         make_agent("grpo", small_world, inhibition=0.1)
 
 
@@ -225,7 +181,7 @@ def test_kl_and_entropy_change_what_is_learned(small_world):
     assert wide[-1]["entropy"] > plain[-1]["entropy"]
     with pytest.raises(ValueError, match="at least 2 traces"):
         make_agent("grpo", small_world, group=1)
-    with pytest.raises(ValueError, match="grid, inhibition and rings must be"):
+    with pytest.raises(ValueError, match="grid and inhibition must be"):
         make_agent("grpo", small_world, grid=-1)
 
 
