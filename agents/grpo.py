@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import Agent, gaze_statistics, rollout
-from agents.mixture import MixturePolicy, best, draw, log_likelihood
+from agents.mixture import MixturePolicy, best, draw, gaze_density, log_likelihood
 from foveal_env import checkpoint
 from foveal_env.world import Episode, World
 
@@ -62,6 +62,10 @@ class Grpo(Agent):
         clip: largest change of the probability ratio that still has a gradient.
         kl_weight: weight of the divergence from the policy before training.
         entropy_weight: weight of the policy's entropy, about.
+        imitation: weight, when training begins, of the log density of the target's centre at each state that the policy
+            comes to (an expert's answer where the learner is, as in DAgger, Ross et al. 2011); it falls linearly to
+            zero at half of the training, and rewards alone decide from there. For searches in large images, where
+            hardly any gaze of a new policy is rewarded. Needs a source that knows the target. 0 is none.
         mixtures: Gaussians of the policy, K.
         grid: if above 0, K = grid x grid Gaussians in place of `mixtures`, one for each cell of the image, whose means
             stay in their cells. The policy then learns which cell to look at, from looking at all of them at first:
@@ -93,6 +97,7 @@ class Grpo(Agent):
         clip: float = 0.2,
         kl_weight: float = 0.0,
         entropy_weight: float = 0.0,
+        imitation: float = 0.0,
         mixtures: int = 8,
         grid: int = 0,
         inhibition: float = 0.0,
@@ -109,6 +114,8 @@ class Grpo(Agent):
             raise ValueError(f"grid and inhibition must be at least 0, got {grid} and {inhibition}")
         if inhibition and not grid:
             raise ValueError("inhibition needs a grid")
+        if imitation and not world.source.knows_target:
+            raise ValueError("imitation needs a source that knows where the target is")
         first_deviation = first_deviation if first_deviation is not None else 1 / grid if grid else 0.2
         last_deviation = last_deviation if last_deviation is not None else first_deviation / 2
         deviations = {"first_deviation": first_deviation, "last_deviation": last_deviation}
@@ -122,6 +129,7 @@ class Grpo(Agent):
         self.learning_rate, self.discount, self.clip = learning_rate, discount, clip
         self.kl_weight, self.entropy_weight, self.inhibition = kl_weight, entropy_weight, inhibition
         self.first_deviation, self.last_deviation = first_deviation, last_deviation
+        self.imitation, self.remaining = imitation, 1.0  # share of the training that is still to come
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             precision = world.perception.precision
@@ -155,10 +163,10 @@ class Grpo(Agent):
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
         while self.acted < glimpses:
-            remaining = 1 - self.acted / glimpses
-            self.deviation = self.last_deviation + (self.first_deviation - self.last_deviation) * remaining
+            self.remaining = 1 - self.acted / glimpses
+            self.deviation = self.last_deviation + (self.first_deviation - self.last_deviation) * self.remaining
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * remaining
+                group["lr"] = self.learning_rate * self.remaining
             logs = self._update()
             self.updates += 1
             with torch.no_grad():
@@ -186,16 +194,17 @@ class Grpo(Agent):
         advantages = group_advantages(returns, active.unflatten(0, groups)).flatten()  # [scenes * G * T], as below
         states = torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1)
         actions = torch.stack([step.action for step in steps], dim=1).flatten(0, 1)
+        targets = scenes.box[repeated, None, :2].expand(-1, len(steps), -1).flatten(0, 1)
         seen = None
         if self.inhibition:
             near = self.policy.near(steps[-1].before.gazes[:, :-1], self.inhibition)
             seen = (near.cumsum(dim=1, dtype=torch.int16) > 0).flatten(0, 1)  # [scenes * G * T, K]
         if self.world.ends_early:
             acted = active.flatten()
-            states, actions, advantages = states[acted], actions[acted], advantages[acted]
+            states, actions, advantages, targets = states[acted], actions[acted], advantages[acted], targets[acted]
             seen = None if seen is None else seen[acted]
         self.acted += len(states)
-        logs = self._improve(states, seen, actions, advantages, generator)
+        logs = self._improve(states, seen, actions, advantages, targets, generator)
         return {
             "reward": rewards.sum(dim=1).mean().item(),
             "accuracy": steps[-1].after.judgement.correct.float().mean().item(),
@@ -206,14 +215,24 @@ class Grpo(Agent):
         }
 
     def _improve(
-        self, states: Tensor, seen: Tensor | None, actions: Tensor, advantages: Tensor, generator: torch.Generator
+        self,
+        states: Tensor,
+        seen: Tensor | None,
+        actions: Tensor,
+        advantages: Tensor,
+        targets: Tensor,
+        generator: torch.Generator,
     ) -> dict[str, float]:
-        """Make the epochs over one batch of rollouts, [glimpses, ...] each; return what there is to log."""
+        """Make the epochs over one batch of rollouts, [glimpses, ...] each; return what there is to log.
+
+        `targets` [glimpses, 2] are the centres of the targets, which are imitated.
+        """
         with torch.no_grad():
             choice = self.policy(states, seen)
             old = log_likelihood(actions, choice, self.deviation)
             entropy = self.policy.entropy(choice, self.deviation).mean().item()
         sums = dict.fromkeys(("clip_fraction", "kl", "kl_reference"), 0.0)
+        taught = self.imitation * max(0.0, 2 * self.remaining - 1)
         count = 0
         for _ in range(self.epochs):
             for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.minibatch):
@@ -226,6 +245,8 @@ class Grpo(Agent):
                 if self.entropy_weight:
                     spread = self.policy.entropy(choice, self.deviation)
                     loss = loss - self.entropy_weight * spread.mean()
+                if taught:
+                    loss = loss - taught * gaze_density(targets[rows], choice, self.deviation).mean()
                 if self.reference is not None:
                     divergence = self._divergence(states[rows], left_out, actions[rows], log_ratio + old[rows])
                     loss = loss + self.kl_weight * divergence

@@ -103,12 +103,17 @@ def draw(choice: Choice, deviation: float, generator: torch.Generator) -> Tensor
 
 def log_likelihood(action: Tensor, choice: Choice, deviation: float) -> Tensor:
     """Return the log density [B] of actions [B, A]; where one stops, the gaze does not count."""
-    density = log_density(action[:, : choice.means.shape[-1]], choice.means, choice.log_weights, deviation)
+    density = gaze_density(action[:, : choice.means.shape[-1]], choice, deviation)
     if choice.stop is None:
         return density
     stopped = action[:, -1] > 0
     goes_on = nn.functional.logsigmoid(-choice.stop) + density
     return torch.where(stopped, nn.functional.logsigmoid(choice.stop), goes_on)
+
+
+def gaze_density(gaze: Tensor, choice: Choice, deviation: float) -> Tensor:
+    """Return the log density [B] of gazes [B, G], or of their places [B, 2] alone."""
+    return log_density(gaze, choice.means[..., : gaze.shape[-1]], choice.log_weights, deviation)
 
 
 def sample(means: Tensor, log_weights: Tensor, deviation: float, generator: torch.Generator) -> Tensor:

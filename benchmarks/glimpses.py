@@ -131,7 +131,14 @@ ROWS: dict[str, Row] = {
             "patch": 12, "zooms": 6, "zoom_range": [0, 5], "frequencies": 6, "contrast": True, "keypoints": 16,
             "width": 128, "heads": 4, "state_tokens": 4,
         },
-        rounds=({"steps": 6_000, "looks": 7, "spread": 0.2, "beside": "search"},),
+        rounds=(
+            {"steps": 6_000, "looks": 7, "spread": 0.2, "beside": "search"},
+            {
+                "ladder.canvases": [60, 100, 250, 250, 500, 500, 1000, 1000], "steps": 4_500, "looks": 9,
+                "spread": 0.2, "beside": "search", "beside_weight": 1, "learning_rate": 1e-3,
+            },
+        ),
+        between=600_000,
         glimpses=11,
         budget=600_000,
         side=100,
@@ -144,7 +151,7 @@ ROWS: dict[str, Row] = {
             "greedy_oracle": {"grid": 4},
             "grpo": {
                 "discount": 0.7, "grid": 16, "scenes": 64, "group": 8, "minibatch": 512, "entropy_weight": 0.02,
-                "inhibition": 0.1,
+                "inhibition": 0.1, "imitation": 1,
             },
         },
         scenes=1000,

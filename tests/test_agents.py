@@ -101,6 +101,18 @@ def test_the_known_best_gaze_of_a_toy_world_is_found(name, options, toy_world):
     assert after < 0.02
 
 
+def test_imitation_leads_to_the_target_sooner(toy_world, monkeypatch):
+    losses = {}
+    for imitation in (0.0, 1.0):
+        agent = make_agent("grpo", toy_world, grid=8, scenes=32, minibatch=128, imitation=imitation)
+        list(agent.train(10_000))
+        losses[imitation] = evaluate(toy_world, agent, scenes=200).mean_loss[-1]
+    assert losses[1.0] < losses[0.0] / 2
+    monkeypatch.setattr(toy_world.source, "knows_target", False)
+    with pytest.raises(ValueError, match="imitation needs a source that knows where the target is"):
+        make_agent("grpo", toy_world, imitation=1.0)
+
+
 def test_returns_and_group_advantages():
     rewards = torch.tensor([[1.0, 2.0, 4.0]])
     assert discounted_returns(rewards, 0.5).tolist() == [[3.0, 4.0, 4.0]]
