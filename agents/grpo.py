@@ -65,7 +65,8 @@ class Grpo(Agent):
         imitation: weight, when training begins, of the log density of the target's centre at each state that the policy
             comes to (an expert's answer where the learner is, as in DAgger, Ross et al. 2011); it falls linearly to
             zero at half of the training, and rewards alone decide from there. For searches in large images, where
-            hardly any gaze of a new policy is rewarded. Needs a source that knows the target. 0 is none.
+            hardly any gaze of a new policy is rewarded. Needs a source that knows the target; to compare it with agents
+            that learn from rewards alone is not fair to them. 0 is none.
         mixtures: Gaussians of the policy, K.
         grid: if above 0, K = grid x grid Gaussians in place of `mixtures`, one for each cell of the image, whose means
             stay in their cells. The policy then learns which cell to look at, from looking at all of them at first:

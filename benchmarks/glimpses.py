@@ -376,6 +376,7 @@ def make(name: str, row: Row, command: str) -> None:
         "first_look": row.first_look,
         "sensor_pixels": contents["sensor_pixels_per_glimpse"] * (row.glimpses + (row.first_look is not None)),
         "to_beat": row.to_beat,
+        "agent_options": row.agent_options,
         "threads": torch.get_num_threads(),
         "rows": rows,
     }

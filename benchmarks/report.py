@@ -124,6 +124,8 @@ def ladder_detail(name: str, contents: dict[str, Any]) -> str:
     fitting = min(looks, SEVERAL_PIXELS // pixels)
     few = spread(errors(on_canvas(learned, 250))[:, fitting - 1])
     first = learned[0]
+    options = contents.get("agent_options", {}).get("grpo", {})  # results of before had none
+    taught = "GRPO imitated gazes at the target in the first half of its training. " * bool(options.get("imitation"))
     words = (
         f"Error in % on {contents['scenes']:,} {contents['split']} scenes of each canvas, mean ± standard deviation "
         f"over runs, after {looks} looks, the first one included. To beat: {contents['to_beat']}. "
@@ -132,8 +134,8 @@ def ladder_detail(name: str, contents: dict[str, Any]) -> str:
         f"on the canvases; the mean of its looks is {means}; after each look, {curves}. One perception "
         f"({first['parameters']:,} parameters, a look costs {first['flops_per_glimpse'] / 1e6:.1f} MFLOP, stage 1 took "
         f"{first['stage1_cpu_seconds'] / 60:.0f} CPU minutes) and policies of {first['train_glimpses']:,} glimpses, "
-        "both trained on all canvases at once. The net that reads the whole image learned on 100 px, in the CPU "
-        "seconds of its last column, and reads each canvas pixel by pixel. "
+        f"both trained on all canvases at once. {taught}The net that reads the whole image learned on 100 px, in the "
+        "CPU seconds of its last column, and reads each canvas pixel by pixel. "
         f"`{contents['command']}` makes it again."
     )
     return "\n\n".join([f"## `{name}`", "\n".join(lines), words, f"![{name}]({name}.png)"])
