@@ -111,8 +111,9 @@ class Grpo(Agent):
         if group < 2:
             raise ValueError(f"a group needs at least 2 traces, got group={group}")
         numbers = {"scenes": scenes, "epochs": epochs, "minibatch": minibatch, "mixtures": mixtures, "width": width}
-        if grid < 0 or inhibition < 0:
-            raise ValueError(f"grid and inhibition must be at least 0, got {grid} and {inhibition}")
+        for name, value in {"grid": grid, "inhibition": inhibition, "imitation": imitation}.items():
+            if not value >= 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
         if inhibition and not grid:
             raise ValueError("inhibition needs a grid")
         if imitation and not world.source.knows_target:

@@ -193,8 +193,9 @@ def test_kl_and_entropy_change_what_is_learned(small_world):
     assert wide[-1]["entropy"] > plain[-1]["entropy"]
     with pytest.raises(ValueError, match="at least 2 traces"):
         make_agent("grpo", small_world, group=1)
-    with pytest.raises(ValueError, match="grid and inhibition must be"):
-        make_agent("grpo", small_world, grid=-1)
+    for name, value in {"grid": -1, "inhibition": -0.1, "imitation": float("nan")}.items():
+        with pytest.raises(ValueError, match=f"{name} must be at least 0"):
+            make_agent("grpo", small_world, **{name: value})
 
 
 @pytest.mark.parametrize("glimpses", [1, 2, 5, 6, 8, 16])
