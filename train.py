@@ -20,21 +20,21 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentParser
 from tqdm import tqdm
 
-from agents import AGENTS
-from agents.base import RULES_BEFORE, Agent, Evaluation, collapse, evaluate, load_agent, make_agent, rollout
-from agents.report import gap_closed, results, row, save_figure, scan_paths, table, write_results
-from agents.training import read_curve, saving, session, train_agent
-from encoders import ENCODERS
+from foveal_agents import AGENTS
+from foveal_agents.base import RULES_BEFORE, Agent, Evaluation, collapse, evaluate, load_agent, make_agent, rollout
+from foveal_agents.results import gap_closed, results, row, save_figure, scan_paths, table, write_results
+from foveal_agents.training import read_curve, saving, session, train_agent
 from foveal_env import checkpoint
-from foveal_env.checkpoint import write_json
-from foveal_env.memory import keep_freed_memory
-from foveal_env.perception import OF_SCENES, Perception, check_device, find, load_frozen
+from foveal_env.checkpoint import find, write_json
+from foveal_env.data import Scenes
+from foveal_env.devices import check_device, keep_freed_memory
+from foveal_env.make import load_frozen, make_source, make_world
+from foveal_env.perception import ENCODERS, OF_SCENES, Perception
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
-from foveal_env.sources.base import Scenes
 from foveal_env.sources.pictures import MAX_PIXELS, Unlabelled
-from foveal_env.world import World, make_source, make_world
+from foveal_env.world import World
 
 MAIN = ["policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main"]
 
@@ -46,13 +46,13 @@ def policy_command(
     command: str,
     agent: str = "grpo",
     train_glimpses: int = 680_000,
-    controls: list[str] | None = None,
+    baselines: list[str] | None = None,
     scenes: int = 1800,
     resume: bool = False,
     seed: int = 0,
     out: str = "runs/policy",
 ) -> None:
-    """Train a policy on a frozen perception (stage 2), then evaluate it beside controls on fixed test scenes.
+    """Train a policy on a frozen perception (stage 2), then evaluate it beside baselines on fixed test scenes.
 
     Args:
         world: options of the world.
@@ -60,7 +60,7 @@ def policy_command(
         command: what was typed, for the record, less --resume.
         agent: name of the agent, or module:Class.
         train_glimpses: glimpses of training in all.
-        controls: agents evaluated beside it (default: random centre raster oracle).
+        baselines: agents evaluated beside it (default: random centre raster oracle).
         scenes: number of test scenes.
         resume: go on from the policy in the output folder.
         seed: of training.
@@ -71,10 +71,10 @@ def policy_command(
     learner = make_agent(agent, training, seed=seed, **agents.get(agent, {}))
     if resume:
         learner = resumed(learner, folder / "policy.safetensors", train_glimpses)
-    if learner.learns:
+    if learner.is_trainable:
         train_agent(learner, train_glimpses, folder, validation=make_world(**world, split="validation"))
     rows, evaluations = [], {}
-    names = [name for name in (controls if controls is not None else default_controls(test)) if name != agent]
+    names = [name for name in (baselines if baselines is not None else default_baselines(test)) if name != agent]
     others = [make_agent(name, test, seed=seed, **agents.get(name, {})) for name in names]
     for judged in tqdm([*others, learner], desc="evaluate"):
         evaluations[judged.name] = evaluate(test, judged, scenes=scenes, seed=seed)
@@ -90,7 +90,7 @@ def evaluate_command(
     *,
     command: str,
     policies: list[str] | None = None,
-    controls: list[str] | None = None,
+    baselines: list[str] | None = None,
     scenes: int = 1800,
     split: str = "test",
     seed: int = 0,
@@ -103,18 +103,18 @@ def evaluate_command(
         agents: options of each agent.
         command: what was typed, for the record, less --resume.
         policies: saved policies, paths or names of shipped ones.
-        controls: scripted agents (default: random centre raster oracle).
+        baselines: scripted agents (default: random centre raster oracle).
         scenes: number of scenes.
         split: train, validation or test.
         seed: of agents that draw their gaze.
         out: output folder.
     """
     judged_in = make_world(**world, split=split)
-    names = controls if controls is not None else default_controls(judged_in)
+    names = baselines if baselines is not None else default_baselines(judged_in)
     judged = [make_agent(name, judged_in, seed=seed, **agents.get(name, {})) for name in names]
     judged += [load_agent(path, judged_in) for path in policies or []]
     if not judged:
-        raise ValueError("nothing to evaluate: name --policies or --controls")
+        raise ValueError("nothing to evaluate: name --policies or --baselines")
     rows = []
     for agent in tqdm(judged, desc="evaluate"):
         evaluation = evaluate(judged_in, agent, scenes=scenes, seed=seed)
@@ -129,7 +129,7 @@ def compare_command(
     *,
     command: str,
     learners: list[str] | None = None,
-    controls: list[str] | None = None,
+    baselines: list[str] | None = None,
     seeds: int = 3,
     train_glimpses: int = 680_000,
     scenes: int = 1800,
@@ -146,7 +146,7 @@ def compare_command(
         agents: options of each agent.
         command: what was typed, for the record, less --resume.
         learners: agents that learn (default: grpo ppo a2c).
-        controls: scripted agents (default: random centre raster oracle).
+        baselines: scripted agents (default: random centre raster oracle).
         seeds: number of seeds of each.
         train_glimpses: glimpses of training in all, the same for each.
         scenes: number of scenes to evaluate on.
@@ -160,22 +160,22 @@ def compare_command(
     training, judged_in = make_world(**world, split="train"), make_world(**world, split=split)
     validation = make_world(**world, split="validation") if curve else None
     learners = learners if learners is not None else ["grpo", "ppo", "a2c"]
-    names = controls if controls is not None else default_controls(judged_in)
+    names = baselines if baselines is not None else default_baselines(judged_in)
     rows, last = [], None
     for number in range(seed, seed + seeds):
         for name in [*names, *learners]:
             agent = make_agent(name, training, seed=number, **agents.get(name, {}))
-            if not (agent.learns or agent.draws or number == seed):
+            if not (agent.is_trainable or agent.is_stochastic or number == seed):
                 continue  # the same for every seed
-            if agent.learns:
+            if agent.is_trainable:
                 saved = folder / f"{name}-{number}" / "policy.safetensors"
                 agent = resumed(agent, saved, train_glimpses) if resume and saved.is_file() else agent
                 train_agent(agent, train_glimpses, saved.parent, validation=validation, curve=curve)
             evaluation = evaluate(judged_in, agent, scenes=scenes, seed=number)
             warn_of_collapse(agent, evaluation)
-            last = evaluation if agent.learns or last is None else last
+            last = evaluation if agent.is_trainable or last is None else last
             rows.append(row(agent, evaluation))
-            if agent.learns and curve:
+            if agent.is_trainable and curve:
                 rows[-1] |= {"train_cpu_seconds": round(agent.cpu_seconds, 1), "curve": read_curve(saved.parent)}
     finish(folder, judged_in, rows, last, command=command, seed=seed, scenes=scenes)
     for name in learners:
@@ -282,7 +282,7 @@ def follow_policy(
     """
     if looks < 2:
         raise ValueError(f"to follow a policy needs at least 2 looks, got {looks}")
-    _, header = checkpoint.load(find(path, package="agents.pretrained", kind="policy"), "policy")
+    _, header = checkpoint.load(find(path, package="foveal_agents.pretrained", kind="policy"), "policy")
     chosen = {name: header[name] for name in (*RULES_BEFORE, "clock") if name in header}
     seen = load_frozen(perception, device=device, precision=precision)
     world = World(source, seen, glimpses=looks - 1, **chosen)
@@ -350,14 +350,14 @@ def resumed(agent: Agent, path: Path, glimpses: int) -> Agent:
             raise ValueError(
                 f"{path} cannot go on: its {what} is {getattr(saved, what)}, the command line's {getattr(agent, what)}"
             )
-    if not saved.continuable and saved.glimpses < glimpses:
+    if not saved.can_resume and saved.glimpses < glimpses:
         print(f"{path}: {agent.name} cannot go on without its replay buffer, which is not saved; it begins again")
         return agent
     return saved
 
 
-def default_controls(world: World) -> list[str]:
-    """Return the names of the controls, without the oracle where the target is not known."""
+def default_baselines(world: World) -> list[str]:
+    """Return the names of the baselines, without the oracle where the target is not known."""
     return ["random", "centre", "raster", *(["oracle"] if world.source.knows_target else [])]
 
 
@@ -378,7 +378,7 @@ def validate(job: Pretraining, source: Any, *, near: float, scenes: int = 900) -
         gaze = random_gaze(shown, shown.box, generator, near=near, spread=0.4)
         gaze = gaze * 0 if look == 0 and job.first_look == "centre" else gaze
         state = perception.step(state, extract(shown.images, gaze, perception.encoder.layout))
-        accuracy.append(perception.judge(state, shown).correct.float().mean().item())
+        accuracy.append(perception.score(state, shown).correct.float().mean().item())
     return accuracy
 
 
@@ -395,7 +395,7 @@ def finish(
 
 def warn_of_collapse(agent: Agent, evaluation: Evaluation) -> None:
     """Say in words if a learned policy looks at the same spots whatever it sees, or is stuck in a corner."""
-    fault = collapse(evaluation.gazes[:, 1:]) if agent.learns else None
+    fault = collapse(evaluation.gazes[:, 1:]) if agent.is_trainable else None
     if fault:
         tqdm.write(f"warning: the policy of {agent.name}, seed {agent.seed}, has {fault}")
 
@@ -421,7 +421,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPED = {"world", "agents", "source", "encoder_options", "training", "command", "source_name"}  # not options by name
 MADE_HERE = {"perception", "source", "seed", "traces"}  # of the training
 MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is judged
-    *("out", "device", "perception", "train_glimpses", "steps", "scenes", "controls", "learners", "seeds", "curve"),
+    *("out", "device", "perception", "train_glimpses", "steps", "scenes", "baselines", "learners", "seeds", "curve"),
     *("start", "policy", "features", "half"),
 }
 COUNTS = ("scenes", "seeds", "train_glimpses")  # at least 1, checked before anything is done
@@ -450,7 +450,7 @@ def add_options(parser: ArgumentParser, function: Callable, *, group: str | None
     """Add the parameters of a function or class as options, with their documentation and defaults.
 
     What jsonargparse does, but that a flag needs no value (`--resume`, `--no_resume`), a list no brackets
-    (`--controls random raster`), and a list without a default is positional.
+    (`--baselines random raster`), and a list without a default is positional.
     """
     target = function.__init__ if isinstance(function, type) else function
     owners = reversed(function.__mro__) if isinstance(function, type) else [function]
@@ -547,10 +547,10 @@ def names_in(command: str, arguments: list[str], config: dict[str, Any]) -> argp
     for option, default in (("agent", agent), ("source", "digits"), ("encoder", "multizoom")):
         peek.add_argument(f"--{option}", default=config.get(option) or default)
     learners = ["grpo", "ppo", "a2c"] if command == "compare" else []
-    for option, default in (("learners", learners), ("controls", [])):
+    for option, default in (("learners", learners), ("baselines", [])):
         peek.add_argument(f"--{option}", nargs="+", default=config.get(option) or default)
     named, _ = peek.parse_known_args(arguments)
-    named.agents = [*([named.agent] if named.agent else []), *named.controls, *named.learners]
+    named.agents = [*([named.agent] if named.agent else []), *named.baselines, *named.learners]
     return named
 
 

@@ -1,22 +1,25 @@
-"""Agents: choose where to look from the state, by a rule or by learning."""
+"""Agents, imported as `foveal_agents`: choose where to look from the state, by a rule or by learning."""
 
-from encoders.registry import Registry
+from foveal_env.registry import Registry
+
+if __name__ != "foveal_agents":
+    raise ImportError(f"import foveal_agents, not {__name__}: the folder's name belongs to anybody's project")
 
 AGENTS = Registry(
     "agent",
     {
-        "random": "agents.scripted:Random",
-        "centre": "agents.scripted:Centre",
-        "raster": "agents.scripted:Raster",
-        "spiral": "agents.scripted:Spiral",
-        "saliency": "agents.scripted:Saliency",
-        "oracle": "agents.scripted:Oracle",
-        "greedy_oracle": "agents.scripted:GreedyOracle",
-        "grpo": "agents.grpo:Grpo",
-        "ppo": "agents.sb3:Ppo",
-        "a2c": "agents.sb3:A2c",
-        "sac": "agents.sb3:Sac",
-        "sb3": "agents.sb3:StableBaselines",
+        "random": "foveal_agents.scripted:Random",
+        "centre": "foveal_agents.scripted:Centre",
+        "raster": "foveal_agents.scripted:Raster",
+        "spiral": "foveal_agents.scripted:Spiral",
+        "saliency": "foveal_agents.scripted:Saliency",
+        "oracle": "foveal_agents.scripted:Oracle",
+        "greedy_oracle": "foveal_agents.scripted:GreedyOracle",
+        "grpo": "foveal_agents.grpo:Grpo",
+        "ppo": "foveal_agents.sb3:Ppo",
+        "a2c": "foveal_agents.sb3:A2c",
+        "sac": "foveal_agents.sb3:Sac",
+        "sb3": "foveal_agents.sb3:StableBaselines",
     },
-    base="agents.base:Agent",
+    base="foveal_agents.base:Agent",
 )

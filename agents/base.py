@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from agents import AGENTS
+from foveal_agents import AGENTS
 from foveal_env import checkpoint
-from foveal_env.batch import Batch, Named
-from foveal_env.perception import find
-from foveal_env.world import Episode, World
-
-RULES_BEFORE = {"stop": False, "zoom": False, "zoom_reach": 1.0}  # of policies saved before these were
+from foveal_env.batch import Batch, Columns
+from foveal_env.checkpoint import find
+from foveal_env.data import Episode
+from foveal_env.world import World
 
 
 class Agent:
@@ -25,14 +24,14 @@ class Agent:
         seed: of everything random in its training.
     """
 
-    learns = False
-    draws = False  # whether even its greedy gaze is drawn at random
+    is_trainable = False
+    is_stochastic = False  # whether even its greedy gaze is drawn at random
     name: str  # as in the registry; set by `make_agent`
     options: dict[str, Any]  # of its constructor; set by `make_agent`
     seconds: float = 0.0  # spent in training so far; this and the next two are kept by whoever calls `train`
     cpu_seconds: float = 0.0  # of all threads
     glimpses: int = 0  # taken in training so far
-    continuable: bool = True  # whether training can go on from what `load` put back
+    can_resume: bool = True  # whether training can go on from what `load` put back
 
     def __init__(self, world: World, *, seed: int = 0):
         self.world, self.seed = world, seed
@@ -63,13 +62,8 @@ class Agent:
     def header(self) -> dict[str, Any]:
         """Return what a saved policy says of itself, as JSON."""
         spent = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "glimpses": self.glimpses}
-        made_for = {"perception": self.world.perception.fingerprint, **rules(self.world)}
+        made_for = {"perception": self.world.perception.fingerprint, **self.world.rules.of_policies}
         return {"agent": self.name, "options": self.options, "seed": self.seed, **spent, **made_for}
-
-
-def rules(world: World) -> dict[str, Any]:
-    """Return the rules of a world without which a policy does not mean what it meant."""
-    return {"clock": world.clock, "stop": world.stop, "zoom": world.zoom, "zoom_reach": world.zoom_reach}
 
 
 def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
@@ -86,12 +80,10 @@ def load_agent(name: str | os.PathLike, world: World) -> Agent:
         FileNotFoundError: there is no such file.
         ValueError: no policy has this name, or it is damaged, or was trained on another perception or with other rules.
     """
-    path = find(name, package="agents.pretrained", kind="policy")
+    path = find(name, package="foveal_agents.pretrained", kind="policy")
     _, header = checkpoint.load(path, "policy")
-    here = {"perception": world.perception.fingerprint, **rules(world)}
-    there = {name: header.get(name, RULES_BEFORE.get(name)) for name in here}
-    if not (here["zoom"] or there["zoom"]):
-        there["zoom_reach"] = here["zoom_reach"]
+    here = {"perception": world.perception.fingerprint, **world.rules.of_policies}
+    there = {name: header.get(name) for name in here}
     if there != here:
         other = [name for name in here if here[name] != there[name]]
         raise ValueError(
@@ -119,7 +111,7 @@ def rollout(
     world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
     """Yield the T steps of episodes that have just started; those that end before stay as they are."""
-    for _ in range(world.glimpses):
+    for _ in range(world.rules.glimpses):
         action = agent.act(world, episode, generator=generator, greedy=greedy)
         before, (episode, reward) = episode, world.look(episode, action)
         yield Step(before, action, reward, episode)
@@ -135,7 +127,7 @@ class Evaluation(Batch):
     prediction: Tensor  # [S, ...], the last one
     index: Tensor  # [S] int64, which scene
     glimpses: Tensor  # [S] int64, taken after the first look
-    info: Named  # what the task tells of the last episode, [S] each
+    info: Columns  # what the task tells of the last episode, [S] each
 
     @property
     def accuracy(self) -> list[float]:
@@ -156,19 +148,19 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
     for number, index in enumerate(batches):
         shown = world.scenes(index)
         if number + 1 < len(batches):
-            world.request(batches[number + 1])
+            world.prefetch(batches[number + 1])
         episode = world.start(shown)
         steps = list(rollout(world, agent, episode, generator=generator, greedy=True))
         episodes = [steps[0].before, *[step.after for step in steps]]
         parts.append(
             Evaluation(
-                correct=torch.stack([episode.judgement.correct for episode in episodes], dim=1),
-                loss=torch.stack([episode.judgement.loss for episode in episodes], dim=1),
+                correct=torch.stack([episode.outcome.correct for episode in episodes], dim=1),
+                loss=torch.stack([episode.outcome.loss for episode in episodes], dim=1),
                 gazes=episodes[-1].gazes,
-                prediction=episodes[-1].judgement.prediction,
+                prediction=episodes[-1].outcome.prediction,
                 index=episodes[-1].scenes.index,
                 glimpses=episodes[-1].glimpses,
-                info=Named(world.perception.task.info(episodes[-1])),
+                info=Columns(world.info(episodes[-1])),
             ).to("cpu")
         )
     return Evaluation.cat(parts)

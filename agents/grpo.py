@@ -1,4 +1,4 @@
-"""Group relative policy optimisation of the gaze, all of it but the policy's own net (`agents.mixture`).
+"""Group relative policy optimisation of the gaze, all of it but the policy's own net (`foveal_agents.mixture`).
 
 For each scene a group of G traces is rolled out. The return of step t is the discounted sum of the rewards from t to
 the end, its advantage the return standardised over the group, for each scene and each step (arXiv 2604.20392; GRPO is
@@ -18,19 +18,20 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from agents.base import Agent, gaze_statistics, rollout
-from agents.mixture import MixturePolicy, best, draw, gaze_density, log_likelihood
+from foveal_agents.base import Agent, gaze_statistics, rollout
+from foveal_agents.mixture import MixturePolicy, best, draw, gaze_density, log_likelihood
 from foveal_env import checkpoint
-from foveal_env.world import Episode, World
+from foveal_env.data import Episode
+from foveal_env.world import World
 
 TINY = 1e-6
 
 
-def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
-    """Return the sums [B, T] of `discount`**k times the reward k steps on, of rewards [B, T]."""
+def discounted_returns(rewards: Tensor, gamma: float) -> Tensor:
+    """Return the sums [B, T] of `gamma`**k times the reward k steps on, of rewards [B, T]."""
     returns, total = torch.empty_like(rewards), torch.zeros_like(rewards[:, 0])
     for step in reversed(range(rewards.shape[1])):
-        total = rewards[:, step] + discount * total
+        total = rewards[:, step] + gamma * total
         returns[:, step] = total
     return returns
 
@@ -53,112 +54,117 @@ class Grpo(Agent):
     Args:
         world: what it trains on.
         seed: of weights, scenes and samples.
-        scenes: scenes of a batch of rollouts.
-        group: traces of each scene, G.
-        epochs: passes over each batch of rollouts.
-        minibatch: glimpses of one gradient step.
+        num_scenes: scenes of a batch of rollouts.
+        group_size: traces of each scene, G.
+        n_epochs: passes over each batch of rollouts.
+        batch_size: glimpses of one gradient step.
         learning_rate: of Adam, falling linearly to zero over the training.
-        discount: of later rewards.
-        clip: largest change of the probability ratio that still has a gradient.
-        kl_weight: weight of the divergence from the policy before training.
-        entropy_weight: weight of the policy's entropy, about.
+        gamma: gamma of later rewards.
+        clip_range: largest change of the probability ratio that still has a gradient.
+        ent_coef: weight of the policy's entropy, about.
         imitation: weight, when training begins, of the log density of the target's centre at each state that the policy
             comes to (an expert's answer where the learner is, as in DAgger, Ross et al. 2011); it falls linearly to
             zero at half of the training, and rewards alone decide from there. For searches in large images, where
             hardly any gaze of a new policy is rewarded. Needs a source that knows the target; to compare it with agents
             that learn from rewards alone is not fair to them. 0 is none.
-        mixtures: Gaussians of the policy, K.
-        grid: if above 0, K = grid x grid Gaussians in place of `mixtures`, one for each cell of the image, whose means
+        components: Gaussians of the policy, K.
+        grid: if above 0, K = grid x grid Gaussians in place of `components`, one for each cell of the image, whose means
             stay in their cells. The policy then learns which cell to look at, from looking at all of them at first:
             for searches, where a Gaussian that moves towards what it has seen finds one thing and never the others.
-        inhibition: with a grid, no cell is looked at whose centre is closer than this to an earlier gaze, in half sides
-            of the image (inhibition of return, Posner and Cohen 1984): a policy that sees nothing new at a spot would
+        inhibition_radius: with a grid, no cell is looked at whose centre is closer than this to an earlier gaze, in half sides
+            of the image (inhibition_radius of return, Posner and Cohen 1984): a policy that sees nothing new at a spot would
             look there for ever. 0 is none.
         width: units of its hidden layers.
-        averaging: share of the averaged weights that each update keeps; greedy gazes come from these (Polyak and
+        ema_decay: share of the averaged weights that each update keeps; greedy gazes come from these (Polyak and
             Juditsky 1992). 0 is the last policy itself. On validation scenes 0.97 gave 95.6 %, the last policy 95.1 %.
-        first_deviation: standard deviation of each Gaussian when training begins, in half sides of the image; None is
+        std_start: standard deviation of each Gaussian when training begins, in half sides of the image; None is
             0.2, or with a grid half the side of a cell.
-        last_deviation: the same when it ends; in between it falls linearly. None is half of the first.
+        std_end: the same when it ends; in between it falls linearly. None is half of the first.
     """
 
-    learns = True
+    is_trainable = True
 
     def __init__(
         self,
         world: World,
         *,
         seed: int = 0,
-        scenes: int = 128,
-        group: int = 4,
-        epochs: int = 2,
-        minibatch: int = 1024,
+        num_scenes: int = 128,
+        group_size: int = 4,
+        n_epochs: int = 2,
+        batch_size: int = 1024,
         learning_rate: float = 1e-3,
-        discount: float = 0.3,
-        clip: float = 0.2,
-        kl_weight: float = 0.0,
-        entropy_weight: float = 0.0,
+        gamma: float = 0.3,
+        clip_range: float = 0.2,
+        ent_coef: float = 0.0,
         imitation: float = 0.0,
-        mixtures: int = 8,
+        components: int = 8,
         grid: int = 0,
-        inhibition: float = 0.0,
+        inhibition_radius: float = 0.0,
         width: int = 256,
-        averaging: float = 0.97,
-        first_deviation: float | None = None,
-        last_deviation: float | None = None,
+        ema_decay: float = 0.97,
+        std_start: float | None = None,
+        std_end: float | None = None,
     ):
         super().__init__(world, seed=seed)
-        if group < 2:
-            raise ValueError(f"a group needs at least 2 traces, got group={group}")
-        numbers = {"scenes": scenes, "epochs": epochs, "minibatch": minibatch, "mixtures": mixtures, "width": width}
-        for name, value in {"grid": grid, "inhibition": inhibition, "imitation": imitation}.items():
+        if group_size < 2:
+            raise ValueError(f"a group needs at least 2 traces, got group_size={group_size}")
+        numbers = {
+            "num_scenes": num_scenes,
+            "n_epochs": n_epochs,
+            "batch_size": batch_size,
+            "components": components,
+            "width": width,
+        }
+        for name, value in {"grid": grid, "inhibition_radius": inhibition_radius, "imitation": imitation}.items():
             if not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
-        if inhibition and not grid:
-            raise ValueError("inhibition needs a grid")
+        if inhibition_radius and not grid:
+            raise ValueError("inhibition_radius needs a grid")
         if imitation and not world.source.knows_target:
             raise ValueError("imitation needs a source that knows where the target is")
-        first_deviation = first_deviation if first_deviation is not None else 1 / grid if grid else 0.2
-        last_deviation = last_deviation if last_deviation is not None else first_deviation / 2
-        deviations = {"first_deviation": first_deviation, "last_deviation": last_deviation}
+        std_start = std_start if std_start is not None else 1 / grid if grid else 0.2
+        std_end = std_end if std_end is not None else std_start / 2
+        deviations = {"std_start": std_start, "std_end": std_end}
         for name, value in numbers.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         for name, value in deviations.items():
             if not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
-        self.scenes, self.group, self.epochs, self.minibatch = scenes, group, epochs, minibatch
-        self.learning_rate, self.discount, self.clip = learning_rate, discount, clip
-        self.kl_weight, self.entropy_weight, self.inhibition = kl_weight, entropy_weight, inhibition
-        self.first_deviation, self.last_deviation = first_deviation, last_deviation
+        self.num_scenes, self.group_size, self.n_epochs, self.batch_size = num_scenes, group_size, n_epochs, batch_size
+        self.learning_rate, self.gamma, self.clip_range = learning_rate, gamma, clip_range
+        self.ent_coef, self.inhibition_radius = ent_coef, inhibition_radius
+        self.std_start, self.std_end = std_start, std_end
         self.imitation, self.remaining = imitation, 1.0  # share of the training that is still to come
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             precision = world.perception.precision
             self.policy = MixturePolicy(
                 world.observation_shape,
-                mixtures=mixtures,
+                components=components,
                 grid=grid,
                 width=width,
-                gaze_size=world.gaze_size,
-                stop=world.stop,
+                gaze_size=world.rules.gaze_size,
+                stop=world.rules.stop,
                 precision=precision,
             )
         self.policy.to(world.device)
-        if not 0 <= averaging < 1:
-            raise ValueError(f"averaging lies in [0, 1), got {averaging}")
-        self.averaging = averaging
+        if not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay lies in [0, 1), got {ema_decay}")
+        self.ema_decay = ema_decay
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
-        self.reference = copy.deepcopy(self.policy).requires_grad_(False) if kl_weight else None
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate, fused=True)
-        self.deviation = first_deviation
+        self.deviation = std_start
         self.updates, self.acted = 0, 0  # batches of rollouts, and actions in them
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
         seen = None
-        if self.inhibition:
-            seen = self.policy.near(episode.gazes[:, : 1 + int(episode.glimpses.max())], self.inhibition).any(dim=1)
+        if self.inhibition_radius:
+            seen = self.policy.near(episode.gazes[:, : 1 + int(episode.glimpses.max())], self.inhibition_radius).any(
+                dim=1
+            )
         choice = (self.average if greedy else self.policy)(world.observe(episode), seen)
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
@@ -166,40 +172,40 @@ class Grpo(Agent):
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
         while self.acted < glimpses:
             self.remaining = 1 - self.acted / glimpses
-            self.deviation = self.last_deviation + (self.first_deviation - self.last_deviation) * self.remaining
+            self.deviation = self.std_end + (self.std_start - self.std_end) * self.remaining
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate * self.remaining
             logs = self._update()
             self.updates += 1
             with torch.no_grad():
                 for mean, weight in zip(self.average.parameters(), self.policy.parameters(), strict=True):
-                    mean.lerp_(weight, 1 - self.averaging)
+                    mean.lerp_(weight, 1 - self.ema_decay)
             yield {"glimpses": self.acted, **logs}
 
     def _draw(self, update: int) -> tuple[torch.Generator, Tensor]:
         """Return the randomness of an update and the scenes that it draws."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + update)
-        return generator, torch.randint(2**62, (self.scenes,), generator=generator)
+        return generator, torch.randint(2**62, (self.num_scenes,), generator=generator)
 
     def _update(self) -> dict[str, float]:
         generator, index = self._draw(self.updates)
         scenes = self.world.scenes(index)
-        self.world.request(self._draw(self.updates + 1)[1])
-        repeated = torch.arange(self.scenes, device=self.world.device).repeat_interleave(self.group)
+        self.world.prefetch(self._draw(self.updates + 1)[1])
+        repeated = torch.arange(self.num_scenes, device=self.world.device).repeat_interleave(self.group_size)
         start = self.world.start(scenes).rows(repeated)
         steps = list(rollout(self.world, self, start, generator=generator, greedy=False))
 
         rewards = torch.stack([step.reward for step in steps], dim=1)  # [scenes * G, T]
         active = torch.stack([~step.before.ended for step in steps], dim=1)
-        groups = (self.scenes, self.group)
-        returns = discounted_returns(rewards, self.discount).unflatten(0, groups)
+        groups = (self.num_scenes, self.group_size)
+        returns = discounted_returns(rewards, self.gamma).unflatten(0, groups)
         advantages = group_advantages(returns, active.unflatten(0, groups)).flatten()  # [scenes * G * T], as below
         states = torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1)
         actions = torch.stack([step.action for step in steps], dim=1).flatten(0, 1)
         targets = scenes.box[repeated, None, :2].expand(-1, len(steps), -1).flatten(0, 1)
         seen = None
-        if self.inhibition:
-            near = self.policy.near(steps[-1].before.gazes[:, :-1], self.inhibition)
+        if self.inhibition_radius:
+            near = self.policy.near(steps[-1].before.gazes[:, :-1], self.inhibition_radius)
             seen = (near.cumsum(dim=1, dtype=torch.int16) > 0).flatten(0, 1)  # [scenes * G * T, K]
         if self.world.ends_early:
             acted = active.flatten()
@@ -209,7 +215,7 @@ class Grpo(Agent):
         logs = self._improve(states, seen, actions, advantages, targets, generator)
         return {
             "reward": rewards.sum(dim=1).mean().item(),
-            "accuracy": steps[-1].after.judgement.correct.float().mean().item(),
+            "accuracy": steps[-1].after.outcome.correct.float().mean().item(),
             "group_spread": returns.std(dim=1, correction=0).mean().item(),
             "deviation": self.deviation,
             **logs,
@@ -233,48 +239,37 @@ class Grpo(Agent):
             choice = self.policy(states, seen)
             old = log_likelihood(actions, choice, self.deviation)
             entropy = self.policy.entropy(choice, self.deviation).mean().item()
-        sums = dict.fromkeys(("clip_fraction", "kl", "kl_reference"), 0.0)
+        sums = dict.fromkeys(("clip_fraction", "kl"), 0.0)
         taught = self.imitation * max(0.0, 2 * self.remaining - 1)
         count = 0
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.minibatch):
+        for _ in range(self.n_epochs):
+            for rows in torch.randperm(len(states), generator=generator).to(states.device).split(self.batch_size):
                 left_out = None if seen is None else seen[rows]
                 choice = self.policy(states[rows], left_out)
                 log_ratio = log_likelihood(actions[rows], choice, self.deviation) - old[rows]
                 ratio = log_ratio.exp()
-                clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+                clipped = ratio.clamp(1 - self.clip_range, 1 + self.clip_range)
                 loss = -torch.minimum(ratio * advantages[rows], clipped * advantages[rows]).mean()
-                if self.entropy_weight:
+                if self.ent_coef:
                     spread = self.policy.entropy(choice, self.deviation)
-                    loss = loss - self.entropy_weight * spread.mean()
+                    loss = loss - self.ent_coef * spread.mean()
                 if taught:
                     loss = loss - taught * gaze_density(targets[rows], choice, self.deviation).mean()
-                if self.reference is not None:
-                    divergence = self._divergence(states[rows], left_out, actions[rows], log_ratio + old[rows])
-                    loss = loss + self.kl_weight * divergence
-                    sums["kl_reference"] += divergence.item()
                 self.optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
                 self.optimizer.step()
-                sums["clip_fraction"] += ((ratio - 1).abs() > self.clip).float().mean().item()
+                sums["clip_fraction"] += ((ratio - 1).abs() > self.clip_range).float().mean().item()
                 sums["kl"] += (ratio - 1 - log_ratio).mean().item()
                 count += 1
-        means = {name: total / count for name, total in sums.items() if name != "kl_reference" or self.kl_weight}
+        means = {name: total / count for name, total in sums.items()}
         return {"entropy": entropy, **means}
-
-    def _divergence(self, states: Tensor, seen: Tensor | None, actions: Tensor, now: Tensor) -> Tensor:
-        """Estimate KL(policy, reference) as GRPO does: r - 1 - log r, r = reference / policy (2402.03300, eq. 4)."""
-        log_r = log_likelihood(actions, self.reference(states, seen), self.deviation) - now
-        return (log_r.exp() - 1 - log_r).mean()
 
     def save(self, path: str | os.PathLike) -> None:
         """Save policy, optimizer and progress."""
         tensors = checkpoint.prefixed("policy", self.policy.state_dict())
         tensors |= checkpoint.prefixed("average", self.average.state_dict())
         tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
-        if self.reference is not None:
-            tensors |= checkpoint.prefixed("reference", self.reference.state_dict())
         header = {**self.header(), "updates": self.updates, "acted": self.acted, "deviation": self.deviation}
         checkpoint.save(path, "policy", tensors, header)
 
@@ -284,7 +279,5 @@ class Grpo(Agent):
         checkpoint.restore(self.policy, checkpoint.below("policy", tensors), path)
         checkpoint.restore(self.average, checkpoint.below("average", tensors), path)
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
-        if self.reference is not None:
-            checkpoint.restore(self.reference, checkpoint.below("reference", tensors), path)
         self.updates, self.deviation = header["updates"], header["deviation"]
-        self.acted = header.get("acted", self.updates * self.scenes * self.group * self.world.glimpses)
+        self.acted = header["acted"]

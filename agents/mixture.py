@@ -23,7 +23,7 @@ class MixturePolicy(nn.Module):
 
     Args:
         shape: (N, D) of an observation.
-        mixtures: K, where there is no grid.
+        components: K, where there is no grid.
         width: units of each of the two hidden layers.
         grid: K = grid x grid Gaussians, one for each cell of the image, whose mean stays in its cell; 0 for none.
         gaze_size: G.
@@ -35,7 +35,7 @@ class MixturePolicy(nn.Module):
         self,
         shape: tuple[int, int],
         *,
-        mixtures: int,
+        components: int,
         width: int,
         grid: int = 0,
         gaze_size: int = 2,
@@ -43,18 +43,18 @@ class MixturePolicy(nn.Module):
         precision: torch.dtype = torch.float32,
     ):
         super().__init__()
-        size, mixtures = math.prod(shape), grid**2 or mixtures
-        self.mixtures, self.grid, self.gaze_size, self.precision = mixtures, grid, gaze_size, precision
+        size, components = math.prod(shape), grid**2 or components
+        self.components, self.grid, self.gaze_size, self.precision = components, grid, gaze_size, precision
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
-        self.heads = nn.Linear(width, (gaze_size + 1) * mixtures)
+        self.heads = nn.Linear(width, (gaze_size + 1) * components)
         self.stop = nn.Linear(width, 1) if stop else None
         nn.init.orthogonal_(self.heads.weight, 0.1)
         line = (torch.arange(grid) * 2 + 1) / max(1, grid) - 1
         self.register_buffer("cells", torch.cartesian_prod(line, line).view(-1, 2), persistent=False)  # centres
         with torch.no_grad():  # means start in the middle of a cell, or on a circle: no two components are twins
-            angle = torch.arange(mixtures) * 2 * math.pi / mixtures
-            start = torch.zeros(mixtures, gaze_size + 1)
-            start[:, :2] = torch.stack([angle.cos(), angle.sin()], dim=-1) * 0.5 * (mixtures > 1 and not grid)
+            angle = torch.arange(components) * 2 * math.pi / components
+            start = torch.zeros(components, gaze_size + 1)
+            start[:, :2] = torch.stack([angle.cos(), angle.sin()], dim=-1) * 0.5 * (components > 1 and not grid)
             self.heads.bias.copy_(start.flatten())
             if stop:
                 self.stop.weight.zero_()
@@ -65,7 +65,7 @@ class MixturePolicy(nn.Module):
         with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
             hidden = self.body(observation)
         hidden = hidden.float()
-        raw = self.heads(hidden).unflatten(-1, (self.mixtures, self.gaze_size + 1))
+        raw = self.heads(hidden).unflatten(-1, (self.components, self.gaze_size + 1))
         stop = None if self.stop is None else self.stop(hidden)[:, 0]
         means = raw[..., :-1].tanh()
         if self.grid:

@@ -14,10 +14,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
-from agents.base import Agent, gaze_statistics
+from foveal_agents.base import Agent, gaze_statistics
 from foveal_env import checkpoint
+from foveal_env.data import Episode
 from foveal_env.env import FovealVectorEnv
-from foveal_env.world import Episode, World
+from foveal_env.world import World
 
 ALGORITHMS = ("A2C", "DDPG", "PPO", "SAC", "TD3")
 
@@ -113,7 +114,7 @@ class StableBaselines(Agent):
         options: keyword arguments of the algorithm's constructor, beside policy, env, n_steps, seed and device.
     """
 
-    learns = True
+    is_trainable = True
 
     def __init__(
         self,
@@ -131,8 +132,8 @@ class StableBaselines(Agent):
         kind = getattr(stable_baselines3, algorithm)
         self.algorithm, self.episodes = algorithm, episodes
         self.on_policy = issubclass(kind, OnPolicyAlgorithm)
-        self.chunk = num_envs * world.glimpses * episodes  # glimpses
-        steps = {"n_steps": world.glimpses * episodes} if self.on_policy else {}
+        self.chunk = num_envs * world.rules.glimpses * episodes  # glimpses
+        steps = {"n_steps": world.rules.glimpses * episodes} if self.on_policy else {}
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
             steps["stats_window_size"] = num_envs * episodes
@@ -148,7 +149,7 @@ class StableBaselines(Agent):
     def train(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole chunks; yield what there is to log."""
         while self.model.num_timesteps < glimpses:
-            if not self.continuable:
+            if not self.can_resume:
                 raise ValueError(f"{self.algorithm} cannot go on training: its replay buffer was not saved")
             chunk = self.model.num_timesteps // self.chunk
             seed = (self.seed * 1_000_003 + chunk * 4_099) % 2**31
@@ -170,7 +171,7 @@ class StableBaselines(Agent):
             logs["accuracy"] = float(np.mean(successes))
         if self.on_policy:
             actions = torch.from_numpy(self.model.rollout_buffer.actions)
-            logs |= gaze_statistics(actions.reshape(-1, self.world.glimpses, self.world.action_size))
+            logs |= gaze_statistics(actions.reshape(-1, self.world.rules.glimpses, self.world.rules.action_size))
         return logs
 
     def save(self, path: str | os.PathLike) -> None:
@@ -186,7 +187,7 @@ class StableBaselines(Agent):
         checkpoint.restore(self.model.policy, checkpoint.below("policy", tensors), path)
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))
-        self.continuable = self.on_policy
+        self.can_resume = self.on_policy
         self.model.num_timesteps = header["timesteps"]
 
 
@@ -227,7 +228,7 @@ class Ppo(StableBaselines):
         chosen = {
             "learning_rate": learning_rate,
             "n_epochs": n_epochs,
-            "batch_size": min(batch_size, num_envs * episodes * world.glimpses),
+            "batch_size": min(batch_size, num_envs * episodes * world.rules.glimpses),
             "gamma": gamma,
             "gae_lambda": gae_lambda,
             "ent_coef": ent_coef,

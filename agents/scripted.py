@@ -1,4 +1,4 @@
-"""Scripted agents: the controls that learning must beat, and the bounds that it cannot."""
+"""Scripted agents: the baselines that learning must beat, and the bounds that it cannot."""
 
 import math
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agents.base import Agent
-from foveal_env.world import Episode, World
+from foveal_agents.base import Agent
+from foveal_env.data import Episode
+from foveal_env.world import World
 
 
 class Random(Agent):
     """Uniform over the image."""
 
-    draws = True
+    is_stochastic = True
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
@@ -38,7 +39,7 @@ class Fixed(Agent):
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
-        return self.path(world.glimpses).to(world.device)[episode.glimpses]
+        return self.path(world.rules.glimpses).to(world.device)[episode.glimpses]
 
 
 class Raster(Fixed):
@@ -70,7 +71,7 @@ class Spiral(Fixed):
 class Saliency(Agent):
     """The most salient spot not looked at yet, by the spectral residual of the whole image (Hou and Zhang, CVPR 2007).
 
-    It sees the image itself, not the state: a control that asks what looking at what stands out is worth, whatever the
+    It sees the image itself, not the state: a baseline that asks what looking at what stands out is worth, whatever the
     question. The map has 64 x 64 px, its spectrum is averaged over 3 x 3, and the smoothing has a deviation of 2.5 px,
     as in the authors' program. Written here, since the one library that has it is OpenCV with its contributed modules,
     far larger than all of this package.
@@ -78,14 +79,14 @@ class Saliency(Agent):
     Args:
         world: what it is made for.
         seed: not used.
-        around: places that close to an earlier gaze count as looked at, in half sides of the image.
+        inhibition_radius: places that close to an earlier gaze count as looked at, in half sides of the image.
     """
 
     side, deviation = 64, 2.5
 
-    def __init__(self, world: World, *, seed: int = 0, around: float = 0.15):
+    def __init__(self, world: World, *, seed: int = 0, inhibition_radius: float = 0.15):
         super().__init__(world, seed=seed)
-        self.around = around
+        self.inhibition_radius = inhibition_radius
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
@@ -101,7 +102,7 @@ class Saliency(Agent):
         salient = self.residual(torch.where(inside, flat, mean).view_as(picture)).flatten(1)
         seen = ~inside
         for gaze in episode.gazes[..., :2].unbind(dim=1):
-            seen |= (places - gaze[:, None]).square().sum(dim=-1) < self.around**2
+            seen |= (places - gaze[:, None]).square().sum(dim=-1) < self.inhibition_radius**2
         chosen = salient.masked_fill(seen, -1).argmax(dim=1)
         return places[torch.arange(len(places), device=world.device), chosen]
 
@@ -119,26 +120,26 @@ class Saliency(Agent):
 
 
 class Oracle(Agent):
-    """Near the target: knows where it is, not what it is. An upper control, not a competitor.
+    """Near the target: knows where it is, not what it is. An upper baseline, not a competitor.
 
     Args:
         world: what it is made for; its source must know the target.
         seed: not used.
-        spread: standard deviation of the gaze around the target's centre, in sides of the target.
+        deviation: standard deviation of the gaze inhibition_radius the target's centre, in sides of the target.
     """
 
-    draws = True
+    is_stochastic = True
 
-    def __init__(self, world: World, *, seed: int = 0, spread: float = 0.4):
+    def __init__(self, world: World, *, seed: int = 0, deviation: float = 0.4):
         super().__init__(world, seed=seed)
         if not world.source.knows_target:
             raise ValueError("the agent 'oracle' needs a source that knows where the target is")
-        self.spread = spread
+        self.deviation = deviation
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
         box = episode.scenes.box
-        return box[:, :2] + self.spread * box[:, 2:] * torch.randn(len(box), 2, generator=generator).to(box)
+        return box[:, :2] + self.deviation * box[:, 2:] * torch.randn(len(box), 2, generator=generator).to(box)
 
 
 class GreedyOracle(Agent):
@@ -163,5 +164,5 @@ class GreedyOracle(Agent):
         tries = [gaze.expand(batch, 2) for gaze in self.candidates.to(world.device)]
         if world.source.knows_target:
             tries.append(episode.scenes.box[:, :2])
-        losses = torch.stack([world.look(episode, gaze)[0].judgement.loss for gaze in tries])
+        losses = torch.stack([world.look(episode, gaze)[0].outcome.loss for gaze in tries])
         return torch.stack(tries)[losses.argmin(dim=0), torch.arange(batch, device=world.device)]

@@ -11,8 +11,8 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from agents.base import Agent, evaluate
-from agents.report import scan_paths
+from foveal_agents.base import Agent, evaluate
+from foveal_agents.results import scan_paths
 from foveal_env.checkpoint import write_json
 from foveal_env.world import World
 

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from agents.base import Agent, Evaluation, evaluate
+from foveal_agents.base import Agent, Evaluation, evaluate
 from foveal_env.checkpoint import write_atomically, write_json
 from foveal_env.world import World
 

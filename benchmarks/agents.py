@@ -1,4 +1,4 @@
-"""The comparison of agents on the shipped perception: GRPO, PPO and A2C at equal glimpses, beside every control.
+"""The comparison of agents on the shipped perception: GRPO, PPO and A2C at equal glimpses, beside every baseline.
 
 Options are passed on to `train.py compare`: ``python -m benchmarks.agents --resume`` goes on after an interruption.
 """
@@ -10,19 +10,19 @@ import sys
 import torch
 
 import train
-from agents.report import gap_closed, table
 from benchmarks import ROOT, publish
+from foveal_agents.results import gap_closed, table
 
 FOLDER = ROOT / "runs" / "benchmarks" / "agents"
 LEARNERS = ("grpo", "ppo", "a2c")
-CONTROLS = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
+BASELINES = ("random", "centre", "raster", "spiral", "oracle", "greedy_oracle")
 SEEDS = 3
 
 
 def main() -> None:
     """Run the comparison and publish it."""
     arguments = ["compare", "--reward", "probability", "--precision", "auto", "--seeds", str(SEEDS)]
-    train.main([*arguments, "--learners", *LEARNERS, "--controls", *CONTROLS, "--out", str(FOLDER), *sys.argv[1:]])
+    train.main([*arguments, "--learners", *LEARNERS, "--baselines", *BASELINES, "--out", str(FOLDER), *sys.argv[1:]])
     results = json.loads((FOLDER / "results.json").read_text())
     results["command"] = "python -m benchmarks.agents"
     closed = {name: gap_closed(results["rows"], name) for name in LEARNERS}

@@ -1,12 +1,9 @@
-"""Encoders: turn glimpses into a state. This package knows tensors only and runs in anybody's repository."""
+"""Encoders, imported as `foveal_encoders`: turn glimpses into a state. This package knows tensors only."""
 
-from encoders.registry import Registry
+if __name__ != "foveal_encoders":
+    raise ImportError(f"import foveal_encoders, not {__name__}: the folder's name belongs to anybody's project")
 
-ENCODERS = Registry(
-    "encoder",
-    {
-        "multizoom": "encoders.multizoom:MultiZoom",
-        "gru": "encoders.gru:Gru",
-    },
-    base="encoders.base:Encoder",
-)
+ENCODERS = {
+    "multizoom": "foveal_encoders.multizoom:MultiZoom",
+    "gru": "foveal_encoders.gru:Gru",
+}

@@ -21,10 +21,16 @@ class Glimpse(NamedTuple):
 class Layout:
     """Which patches one look takes: `zooms` concentric ones and, if `grid` > 0, a dense foveal grid.
 
-    A patch of zoom z is a square whose side is min(H, W) / 2**z px of the image, resized to `patch` x `patch` px.
     The concentric zooms are ``linspace(*zoom_range, zooms)`` (arXiv 2508.16317); the grid is `grid` x `grid` patches
     of zoom `grid_zoom` that tile the fovea around the gaze (arXiv 2604.20392). The number of patches does not depend
     on the image.
+
+    Args:
+        patch: side P of a patch in px, after resizing.
+        zooms: number of concentric patches.
+        zoom_range: first and last zoom; a patch of zoom z covers min(H, W) / 2**z px.
+        grid: side G of the dense foveal grid, 0 for none.
+        grid_zoom: zoom of the patches of the foveal grid.
     """
 
     patch: int = 16
@@ -58,40 +64,71 @@ class Layout:
         return torch.cat([concentric, dense.reshape(-1, 3)])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What an encoder is given, measured on the scenes that it learns from.
+
+    Args:
+        channels: channels of the images, 1 or 3.
+        prompt_size: length Q of the prompt vectors, 0 for none.
+        pixel_mean: mean of the pixels of the training images, in [0, 1].
+        pixel_deviation: their standard deviation.
+    """
+
+    channels: int = 1
+    prompt_size: int = 0
+    pixel_mean: float = 0.5
+    pixel_deviation: float = 0.25
+
+
 class Encoder(nn.Module):
     """Base of all encoders: an internal state that each glimpse updates.
 
-    A subclass sets `state_shape` and implements `initial` and `step`. `step` must treat the rows of a batch
-    independently, and everything that the encoder remembers, the prompt included, lives in the state: callers keep,
-    reset and repeat that one tensor and nothing else.
+    A subclass sets `state_shape` and implements `step`. `step` must treat the rows of a batch independently.
+    Everything that the encoder remembers, the prompt included, lives in the state: callers keep, reset and repeat that
+    one tensor and nothing else. An encoder that sets `prompt` has the embedded prompt as its last state token.
+
+    Args:
+        inputs: what it is given.
+        layout: patches of one look.
     """
 
     state_shape: tuple[int, int]  # (N, D)
+    prompt: nn.Linear | None  # from a prompt [B, Q] to the last state token [B, D]
 
-    def __init__(self, layout: Layout, *, channels: int, prompt_size: int):
+    def __init__(self, inputs: Inputs = Inputs(), layout: Layout = Layout()):
         super().__init__()
-        self.layout = layout
-        self.channels = channels
-        self.prompt_size = prompt_size
+        self.inputs, self.layout, self.prompt = inputs, layout, None
 
     def initial(self, batch: int, prompt: Tensor | None = None) -> Tensor:
-        """Return the state before any glimpse, [B, N, D], steered by `prompt` [B, Q] where prompt_size Q > 0."""
-        raise NotImplementedError
+        """Return the state before any glimpse, [B, N, D]: zeros, and the embedded prompt [B, Q] as the last token."""
+        self.check_prompt(batch, prompt)
+        zero = next(self.parameters()).new_zeros(1, *self.state_shape).expand(batch, -1, -1)
+        return zero if self.prompt is None else torch.cat([zero[:, :-1], self.prompt(prompt)[:, None]], dim=1)
 
     def step(self, state: Tensor, glimpse: Glimpse) -> Tensor:
         """Return the state [B, N, D] after one glimpse."""
         raise NotImplementedError
 
     def detached(self, state: Tensor) -> Tensor:
-        """Return a state without its gradient; an encoder overrides it for what is constant in an episode."""
-        return state.detach()
+        """Return a state without its gradient, except that of the prompt's token, which is constant in an episode."""
+        return state.detach() if self.prompt is None else torch.cat([state[:, :-1].detach(), state[:, -1:]], dim=1)
+
+    @property
+    def observation_shape(self) -> tuple[int, int]:
+        """Shape (n, d) of what `observe` returns."""
+        return self.state_shape
+
+    def observe(self, state: Tensor) -> Tensor:
+        """Return what an agent sees of a state, [B, n, d]; by default all of it."""
+        return state
 
     def check_prompt(self, batch: int, prompt: Tensor | None) -> None:
         """Raise ValueError unless `prompt` is what this encoder takes."""
-        shape = None if prompt is None else tuple(prompt.shape)
-        if self.prompt_size and shape != (batch, self.prompt_size):
-            raise ValueError(f"this encoder takes a prompt of shape {(batch, self.prompt_size)}, got {shape}")
-        if self.prompt_size and not torch.isfinite(prompt).all():
+        size, shape = self.inputs.prompt_size, None if prompt is None else tuple(prompt.shape)
+        if size and shape != (batch, size):
+            raise ValueError(f"this encoder takes a prompt of shape {(batch, size)}, got {shape}")
+        if size and prompt is not None and not torch.isfinite(prompt).all():
             raise ValueError("a prompt must be finite")
-        if not self.prompt_size and prompt is not None and prompt.shape[-1]:
+        if not size and prompt is not None and prompt.shape[-1]:
             raise ValueError(f"this encoder takes no prompt (prompt_size=0), got one of shape {shape}")

@@ -29,10 +29,10 @@ for _id, _options in IDS.items():
 _PUBLIC = {
     "FovealEnv": "foveal_env.env",
     "FovealVectorEnv": "foveal_env.env",
-    "Episode": "foveal_env.world",
+    "Episode": "foveal_env.data",
     "World": "foveal_env.world",
-    "make_world": "foveal_env.world",
-    "make_source": "foveal_env.world",
+    "make_world": "foveal_env.make",
+    "make_source": "foveal_env.make",
     "Perception": "foveal_env.perception",
     "extract": "foveal_env.retina",
     "draw": "foveal_env.render",

@@ -39,24 +39,24 @@ class Batch:
         return replace(self, **{name: _put(column, index, getattr(new, name)) for name, column in columns.items()})
 
 
-class Named(Batch):
+class Columns(Batch):
     """Tensors [B, ...] by name, where the names depend on who made them."""
 
     def __init__(self, columns: dict[str, torch.Tensor]):
         self.columns = columns
 
-    def rows(self, index: Any) -> "Named":
+    def rows(self, index: Any) -> "Columns":
         """Return the rows at `index`."""
-        return Named({name: column[index] for name, column in self.columns.items()})
+        return Columns({name: column[index] for name, column in self.columns.items()})
 
     @classmethod
-    def cat(cls, parts: "Sequence[Named]") -> "Named":
+    def cat(cls, parts: "Sequence[Columns]") -> "Columns":
         """Join batches, in order."""
-        return Named({name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns})
+        return Columns({name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns})
 
-    def to(self, device: torch.device | str) -> "Named":
+    def to(self, device: torch.device | str) -> "Columns":
         """Return the batch on `device`."""
-        return Named({name: column.to(device) for name, column in self.columns.items()})
+        return Columns({name: column.to(device) for name, column in self.columns.items()})
 
 
 def _put(column: Any, index: torch.Tensor, new: Any) -> Any:

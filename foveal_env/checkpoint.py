@@ -5,6 +5,7 @@ A checkpoint is one safetensors file; what is not a tensor is JSON in its header
 
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -103,3 +104,22 @@ def restore(module: torch.nn.Module, tensors: dict[str, Tensor], path: str | os.
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"the weights in {path} do not fit: {reason}") from error
+
+
+def shipped(package: str = "foveal_encoders.pretrained") -> dict[str, Path]:
+    """Return the perceptions that come with the package, or what else another package of it ships, by name."""
+    folder = Path(str(files(package)))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find(name: str | os.PathLike, *, package: str = "foveal_encoders.pretrained", kind: str = "perception") -> Path:
+    """Return the file of a perception, or of another kind of checkpoint, given by name or path."""
+    known = shipped(package)
+    if str(name) in known:
+        return known[str(name)]
+    path = Path(name)
+    if path.suffix != ".safetensors" and not path.is_file():
+        raise ValueError(
+            f"unknown {kind} {str(name)!r}; known: {', '.join(known)} (or the path of a .safetensors file)"
+        )
+    return path

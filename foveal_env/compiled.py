@@ -12,7 +12,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from foveal_env.threads import Threads
+from foveal_env.kernels.threads import Threads
 
 WORTH = 1e-3  # seconds of work that make a thread worth its while: one of torch's may still spin on its core
 

@@ -12,9 +12,10 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from foveal_env.render import draw
+from foveal_env.data import Episode
+from foveal_env.make import make_world
 from foveal_env.sources.base import scramble
-from foveal_env.world import Episode, World, make_world
+from foveal_env.world import World
 
 RENDER_MODES = ("human", "rgb_array")
 LARGEST = np.finfo(np.float32).max  # the state has no bound of its own; Gymnasium's check wants a finite one
@@ -66,7 +67,7 @@ class FovealVectorEnv(VectorEnv):
         self.world = world or make_world(**options)
         shape = self.world.observation_shape
         self.single_observation_space = spaces.Box(-LARGEST, LARGEST, shape, np.float32)
-        self.single_action_space = spaces.Box(-1, 1, (self.world.action_size,), np.float32)
+        self.single_action_space = spaces.Box(-1, 1, (self.world.rules.action_size,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episode: Episode | None = None
@@ -95,7 +96,7 @@ class FovealVectorEnv(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Look at `actions` [num_envs, A]; ValueError for NaN, infinity or a wrong shape."""
-        action = _action(actions, (self.num_envs, self.world.action_size)).to(self.world.device)
+        action = _action(actions, (self.num_envs, self.world.rules.action_size)).to(self.world.device)
         if self._episode is None:
             raise ResetNeeded("call reset before step")
         old = self._ended
@@ -121,19 +122,8 @@ class FovealVectorEnv(VectorEnv):
             return None
         if self._episode is None:
             raise ResetNeeded("call reset before render")
-        images, gazes = self._episode.scenes.images, self._episode.gazes.cpu().numpy()
-        answers = zip(self._episode.judgement.prediction.cpu(), self._episode.scenes.prompt.cpu(), strict=True)
-        boxes = [self.world.perception.task.boxes(*answer).numpy() for answer in answers]
-        return tuple(
-            draw(
-                images.pixels(row).cpu().numpy(),
-                gazes[row],
-                self.world.layout,
-                zoom_reach=self.world.zoom_reach,
-                boxes=boxes[row],
-            )
-            for row in range(self.num_envs)
-        )
+        scenes, gazes, prediction = self._episode.scenes, self._episode.gazes, self._episode.outcome.prediction
+        return tuple(self.world.draw(scenes, row, gazes[row], prediction[row]) for row in range(self.num_envs))
 
     def _reset_mask(self, options: dict[str, Any]) -> np.ndarray:
         mask = options.get("reset_mask")
@@ -171,8 +161,8 @@ class FovealVectorEnv(VectorEnv):
             index = torch.from_numpy(np.broadcast_to(scene, (self.num_envs,)).astype(np.int64))[rows]
         with torch.no_grad():
             scenes = self.world.scenes(index)
-            if self.world.source.waits:
-                self.world.request(self._next(torch.ones(self.num_envs, dtype=torch.bool)))
+            if self.world.source.reads_files:
+                self.world.prefetch(self._next(torch.ones(self.num_envs, dtype=torch.bool)))
             new = self.world.start(scenes)
         self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
         self._ended = self._ended & ~chosen
@@ -202,10 +192,10 @@ class FovealVectorEnv(VectorEnv):
 
     def _infos(self, chosen: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
         """Return the infos of the rows where `chosen` is true, in the form of Gymnasium's vector environments."""
-        judgement, own = self._episode.judgement, self.world.perception.task.info(self._episode)
+        outcome, own = self._episode.outcome, self.world.info(self._episode)
         columns = {
-            "prediction": judgement.prediction,
-            "probability": judgement.probability.double(),
+            "prediction": outcome.prediction,
+            "score": outcome.score.double(),
             "scene": self._episode.scenes.index,
             **own,
         }
@@ -220,7 +210,7 @@ class FovealVectorEnv(VectorEnv):
             infos[key] = values.copy() if told.all() else values * told.reshape(-1, *[1] * (values.ndim - 1))
             infos[f"_{key}"] = told.copy()
         if ended.any():
-            infos["is_success"] = judgement.correct.cpu().numpy() & ended
+            infos["is_success"] = outcome.correct.cpu().numpy() & ended
             infos["_is_success"] = ended.copy()
         return infos
 
@@ -300,7 +290,7 @@ class FovealEnv(gym.Env):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Look at `action` [A]."""
-        action = _action(action, (self.world.action_size,)).numpy()
+        action = _action(action, (self.world.rules.action_size,)).numpy()
         observations, rewards, terminated, _, infos = self.batch.step(action[None])
         self._show()
         return observations[0], float(rewards[0]), bool(terminated[0]), False, _first(infos)

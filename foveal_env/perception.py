@@ -1,69 +1,37 @@
-"""A perception: encoder and task head as one thing, which is trained in stage 1, then frozen and shared."""
+"""A perception: encoder and task head as one thing. It is trained in stage 1, then frozen and shared."""
 
 import hashlib
-import inspect
 import json
 import os
-from functools import cached_property, lru_cache
-from importlib.resources import files
-from pathlib import Path
+from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from encoders import ENCODERS
-from encoders.base import Encoder, Glimpse
+from foveal_encoders import ENCODERS as ENCODER_NAMES
+from foveal_encoders.base import Encoder, Glimpse, Inputs
 from foveal_env import checkpoint
-from foveal_env.sources.base import Scenes, Source
+from foveal_env.checkpoint import find
+from foveal_env.data import Outcome, Scenes
+from foveal_env.randomness import seeded
+from foveal_env.registry import Registry, options_of
+from foveal_env.sources.base import Source
 from foveal_env.tasks import TASKS
-from foveal_env.tasks.base import Judgement, Task
+from foveal_env.tasks.base import Task
 
-NEEDS_TARGET = "the task {task!r} needs to know where the target is, which this source does not know (no boxes)"
-PRECISIONS = ("float32", "bfloat16", "auto")
-
-
-def arithmetic(precision: str, device: str | torch.device) -> torch.dtype:
-    """Return the type that a precision stands for: "auto" is bfloat16 where the device computes it natively.
-
-    On a CPU with such instructions a step of the shipped perception takes half as long in bfloat16. One user's machine
-    may so differ from another's in the last digits; the other precisions do not depend on the machine's abilities.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if torch.device(device).type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    return torch.bfloat16 if native else torch.float32
-
-
-def check_device(device: str) -> None:
-    """Raise ValueError unless torch knows the device and can use it here."""
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; known: cpu, cuda, cuda:0, mps, ...") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: this torch sees no GPU; use 'cpu'")
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}; use 'cpu'") from error
-
-
-OF_SCENES = {"channels", "prompt_size", "pixel_mean", "pixel_deviation"}  # options of an encoder, taken from the source
+ENCODERS = Registry("encoder", ENCODER_NAMES, base="foveal_encoders.base:Encoder")
+OF_SCENES = {field.name for field in fields(Inputs)}  # options of an encoder that its source decides
 
 
 class Perception(nn.Module):
     """An encoder and the head of a task, with what is needed to make both again.
 
     Args:
-        spec: JSON: "encoder" and "encoder_config", "task" and "task_config" (names and constructor arguments),
-            "source" and "source_options" (what it was trained on), "asks" (what its prompts stand for), and anything
-            else worth keeping.
+        spec: JSON: "encoder" and "encoder_config", "task" and "task_config" (names and flat constructor arguments),
+            "source" and "source_options" (what it was trained on), "prompt_names" (what the entries of its prompts
+            stand for), and anything else worth keeping.
     """
 
     def __init__(self, spec: dict[str, Any]):
@@ -77,22 +45,31 @@ class Perception(nn.Module):
     def build(
         source: Source, *, encoder: str = "multizoom", task: str = "classify", seed: int = 0, **config: Any
     ) -> "Perception":
-        """Return an untrained perception for a source; `config` are options of the encoder's constructor."""
+        """Return an untrained perception for a source; `config` are flat options of the encoder's constructor."""
         kind = TASKS.resolve(task)
-        described = {**kind.describe(source), **kind.measure(source)}
-        pixels = source.scenes(torch.arange(64)).images
-        pixels = torch.cat([pixels.pixels(row).flatten() for row in range(64)]) / 255
-        config = {
-            "channels": source.channels,
-            "prompt_size": source.prompt_size,
-            "pixel_mean": round(pixels.mean().item(), 4),
-            "pixel_deviation": round(pixels.std().item(), 4),
-            **config,
+        task_config = {**kind.config_for(source), **kind.statistics_of(source)}
+        images = source.scenes(torch.arange(64)).images
+        pixels = torch.cat([images.pixels(row).flatten() for row in range(64)]) / 255
+        inputs = Inputs(
+            channels=source.channels,
+            prompt_size=source.prompt_size,
+            pixel_mean=round(pixels.mean().item(), 4),
+            pixel_deviation=round(pixels.std().item(), 4),
+        )
+        made = {
+            "encoder": encoder,
+            "encoder_config": {**vars(inputs), **config},
+            "task": task,
+            "task_config": task_config,
+            "prompt_names": source.prompt_names,
         }
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            made = {"encoder": encoder, "encoder_config": config, "task": task, "task_config": described}
-            return Perception({**made, "asks": source.asks})
+        with seeded(seed):
+            return Perception(made)
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task, or "module:Class"."""
+        return self.spec["task"]
 
     def initial(self, scenes: Scenes) -> Tensor:
         """Return the state before any glimpse, [B, N, D] float32."""
@@ -103,9 +80,9 @@ class Perception(nn.Module):
         with torch.autocast(state.device.type, self.precision, enabled=self.precision != torch.float32):
             return self.encoder.step(state, glimpse).float()
 
-    def judge(self, state: Tensor, scenes: Scenes) -> Judgement:
-        """Judge the answer that the head reads off a state."""
-        return self.task.judge(self.task(state), scenes)
+    def score(self, state: Tensor, scenes: Scenes) -> Outcome:
+        """Score the answer that the head reads off a state."""
+        return self.task.score(self.task(state), scenes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,26 +91,38 @@ class Perception(nn.Module):
         return hashlib.sha256(weights).hexdigest()[:12]
 
     def frozen(self) -> "Perception":
-        """Freeze in place: evaluation mode, no gradients."""
+        """Freeze in place, and return it: evaluation mode, no gradients."""
         return self.eval().requires_grad_(False)
+
+    def compute_in(self, precision: torch.dtype) -> "Perception":
+        """Set the arithmetic of the encoder's steps in place, and return it; weights and states stay float32."""
+        self.precision = precision
+        return self
 
     def check_fits(self, source: Source) -> None:
         """Raise ValueError unless the scenes of a source fit encoder and head."""
-        described = json.loads(json.dumps(TASKS.resolve(self.spec["task"]).describe(source)))
-        mine = {key: self.spec["task_config"].get(key) for key in described}
-        if self.task.needs_target and not source.knows_target:
-            raise ValueError(NEEDS_TARGET.format(task=self.spec["task"]))
-        asked = self.spec.get("asks", source.asks)  # of an older checkpoint it is not known
+        self.check_target_known(type(source), source.knows_target)
+        wanted = json.loads(json.dumps(self.task.config_for(source)))
+        mine = {key: self.spec["task_config"].get(key) for key in wanted}
+        inputs = self.encoder.inputs
+        names = self.spec.get("prompt_names", source.prompt_names)  # a hand-made spec may leave them out
         for what, ours, theirs in (
-            ("prompts", list(asked), list(source.asks)),
-            ("channels", self.encoder.channels, source.channels),
-            ("prompt_size", self.encoder.prompt_size, source.prompt_size),
-            ("task_config", mine, described),
+            ("prompts", list(names), list(source.prompt_names)),
+            ("channels", inputs.channels, source.channels),
+            ("prompt_size", inputs.prompt_size, source.prompt_size),
+            ("task_config", mine, wanted),
         ):
             if ours != theirs:
                 raise ValueError(
                     f"the perception does not fit the source: its {what} is {ours}, the source's is {theirs}"
                 )
+
+    def check_target_known(self, source: type[Source], known: bool | None = None) -> None:
+        """Raise ValueError if the task needs the place of the target and this kind of source does not know it."""
+        if self.task.needs_target and not (source.knows_target if known is None else known):
+            raise ValueError(
+                f"the task {self.task_name!r} needs to know where the target is; this source does not (it has no boxes)"
+            )
 
     def check_kind(self, spec: dict[str, Any], origin: object) -> None:
         """Raise ValueError unless weights made with `spec` fit this perception; `origin` names them."""
@@ -145,8 +134,7 @@ class Perception(nn.Module):
     def take_features(self, other: "Perception", origin: object) -> list[str]:
         """Take over the weights of another encoder that have the same name and shape; return the names of the others.
 
-        Raises ValueError if the encoder is another one, or differs in more than what depends on the scenes; `origin`
-        names it.
+        Raises ValueError if the encoder is another one, or differs in more than the scenes decide; `origin` names it.
         """
         theirs, ours = (
             (spec["encoder"], {key: value for key, value in _completed(spec).items() if key not in OF_SCENES})
@@ -154,17 +142,23 @@ class Perception(nn.Module):
         )
         if theirs != ours:
             raise ValueError(f"the features of {origin} are of another encoder: {theirs}, here {ours}")
-        weights, found = self.encoder.state_dict(), other.encoder.state_dict()
-        fitting = {key: found[key] for key in weights if key in found and found[key].shape == weights[key].shape}
-        self.encoder.load_state_dict({**weights, **fitting})
-        return [key for key in weights if key not in fitting]
+        mine, given = self.encoder.state_dict(), other.encoder.state_dict()
+        fitting = {key: given[key] for key in mine if key in given and given[key].shape == mine[key].shape}
+        self.encoder.load_state_dict({**mine, **fitting})
+        return [key for key in mine if key not in fitting]
 
-    def save(self, path: str | os.PathLike, *, half: bool = False) -> None:
-        """Save as one safetensors file; with `half` the weights are rounded to float16, which halves its size."""
+    def save(self, path: str | os.PathLike, *, float16: bool = False, **record: Any) -> None:
+        """Save as one safetensors file.
+
+        Args:
+            path: the file.
+            float16: round the weights to float16; the file is then half as large.
+            record: more entries of the header, such as the command that made it; JSON.
+        """
         weights = self.state_dict()
-        if half:
+        if float16:
             weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
-        checkpoint.save(path, "perception", weights, self.spec)
+        checkpoint.save(path, "perception", weights, {**self.spec, **record})
 
     @staticmethod
     def load(name: str | os.PathLike, **task_options: Any) -> "Perception":
@@ -186,57 +180,7 @@ class Perception(nn.Module):
 
 
 def _completed(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the encoder's options with the defaults of those that its spec, perhaps an older one, leaves out."""
-    parameters = inspect.signature(ENCODERS.resolve(spec["encoder"])).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    """Return the encoder's options, with the defaults of those that its spec leaves out."""
+    options = options_of(ENCODERS.resolve(spec["encoder"]))
+    defaults = {name: option.default for name, option in options.items()}
     return json.loads(json.dumps({**defaults, **spec["encoder_config"]}))
-
-
-def shipped(package: str = "encoders.pretrained") -> dict[str, Path]:
-    """Return the perceptions that come with the package, or what else another package of it ships, by name."""
-    folder = Path(str(files(package)))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-
-
-def find(name: str | os.PathLike, *, package: str = "encoders.pretrained", kind: str = "perception") -> Path:
-    """Return the file of a perception, or of another kind of checkpoint, given by name or path."""
-    known = shipped(package)
-    if str(name) in known:
-        return known[str(name)]
-    path = Path(name)
-    if path.suffix != ".safetensors" and not path.is_file():
-        raise ValueError(
-            f"unknown {kind} {str(name)!r}; known: {', '.join(known)} (or the path of a .safetensors file)"
-        )
-    return path
-
-
-def load_frozen(
-    name: str | os.PathLike,
-    *,
-    device: str = "cpu",
-    precision: str = "float32",
-    task_options: dict[str, Any] | None = None,
-) -> Perception:
-    """Return a frozen perception on a device; the same one for the same file and arguments.
-
-    Args:
-        name: a shipped perception, or the path of a checkpoint.
-        device: torch device.
-        precision: arithmetic of the encoder.
-        task_options: options of the task to change, such as a tolerance; weights must not depend on them.
-
-    Raises ValueError or FileNotFoundError as `Perception.load` does, and ValueError for an unknown precision.
-    """
-    check_device(device)
-    path = find(name)
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    chosen = json.dumps(task_options or {}, sort_keys=True)
-    return _load_frozen(path, changed, str(device), arithmetic(precision, device), chosen)
-
-
-@lru_cache(maxsize=8)
-def _load_frozen(path: Path, changed: int, device: str, precision: torch.dtype, task_options: str) -> Perception:
-    perception = Perception.load(path, **json.loads(task_options)).frozen().to(device)
-    perception.precision = precision
-    return perception

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from encoders.base import Layout
+from foveal_encoders.base import Layout
 from foveal_env.retina import patch_squares
 
-PATH, WINDOW, NOW, ANSWER = (255, 176, 0), (86, 180, 233), (255, 80, 80), (0, 220, 120)
+PATH, WINDOW, NOW = (255, 176, 0), (86, 180, 233), (255, 80, 80)
+TRUTH, ANSWER = (0, 220, 120), (0, 220, 255)
 
 
 def draw(
@@ -17,7 +18,8 @@ def draw(
     *,
     side: int = 480,
     zoom_reach: float = 1.0,
-    boxes: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+    answer: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw a scan path on an image.
 
@@ -27,7 +29,8 @@ def draw(
         layout: the patches of one look; those of the last gaze are drawn as windows.
         side: px of the drawing's longer side.
         zoom_reach: shift of the zoom that z = 1 stands for.
-        boxes: [M, 4] (x, y, width, height) in the coordinates of a gaze: answers, drawn in green.
+        truth: [M, 4] boxes (x, y of the centre, width, height) in gaze coordinates; drawn in green.
+        answer: [M, 4] boxes of the answer; drawn in cyan.
 
     Returns:
         [h, w, 3] uint8, the aspect ratio kept.
@@ -50,11 +53,11 @@ def draw(
         fill = NOW if number == len(points) - 1 else PATH
         pencil.ellipse((x - 9, y - 9, x + 9, y + 9), fill=fill, outline=(0, 0, 0))
         pencil.text((x, y), str(number), fill=(0, 0, 0), anchor="mm", font=ImageFont.load_default(13))
-    for x, y, across, down in [] if boxes is None else boxes.tolist():
-        corners = (x - across / 2, y - down / 2, x + across / 2, y + down / 2)
-        pencil.rectangle(
-            [(corner + 1) / 2 * size[axis % 2] for axis, corner in enumerate(corners)], outline=ANSWER, width=3
-        )
+    for boxes, colour in ((truth, TRUTH), (answer, ANSWER)):
+        for x, y, across, down in [] if boxes is None else boxes.tolist():
+            corners = (x - across / 2, y - down / 2, x + across / 2, y + down / 2)
+            scaled = [(corner + 1) / 2 * size[axis % 2] for axis, corner in enumerate(corners)]
+            pencil.rectangle(scaled, outline=colour, width=3)
     return np.asarray(picture)
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from encoders.base import Glimpse, Layout
+from foveal_encoders.base import Glimpse, Layout
 from foveal_env.images import Images
 
 

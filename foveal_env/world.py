@@ -1,121 +1,137 @@
 """The centre: an environment is two pure, batched functions, `World.start` and `World.look`.
 
-Gymnasium's environments and the agents' rollouts are views of these. Whatever changes in an episode is in `Episode`;
+Gymnasium's environments, stage 1 and every rollout look through these. Whatever changes in an episode is in `Episode`;
 a `World` holds what does not.
 """
 
-import inspect
-import json
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from numbers import Integral
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from foveal_env.batch import Batch
-from foveal_env.perception import NEEDS_TARGET, Perception, load_frozen
+from foveal_env.data import Episode, Scenes
+from foveal_env.perception import Perception
+from foveal_env.render import draw
 from foveal_env.retina import extract
-from foveal_env.sources import SOURCES
-from foveal_env.sources.ahead import Ahead
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import REWARDS, Judgement
+from foveal_env.sources.base import Source
+from foveal_env.sources.prefetch import Prefetcher
+from foveal_env.tasks.base import REWARDS
 
 FIRST_LOOKS = ("centre", None)
 
 
-@dataclass(frozen=True)
-class Episode(Batch):
-    """B episodes under way: all that changes, nothing that does not."""
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Rules of an episode.
 
-    scenes: Scenes
-    state: Tensor  # [B, N, D] float32, the encoder's
-    judgement: Judgement  # of the head's answer to that state
-    gazes: Tensor  # [B, 1 + T, 2 or 3] float32, first look and then each glimpse; NaN where none was taken
-    glimpses: Tensor  # [B] int64, glimpses taken since the first look
-    ended: Tensor  # [B] bool
+    Args:
+        glimpses: glimpses of an episode after the first look, T.
+        reward: "gain", "probability" or "correct" (see `foveal_env.tasks.base`), or a reward of the task.
+        first_look: "centre": `start` looks at the centre, and no policy is credited with a constant spot. None (null
+            on the command line): the agent's first gaze comes from the initial state, as in the papers.
+        time_left: add a row to the observation that holds the share of the glimpses left.
+        stop: let the agent end an episode: the last entry of the action above 0 does, and no glimpse is taken.
+        zoom: let the agent choose the zoom: the third entry of the action, in [-1, 1], times `zoom_reach` is added to
+            the zoom of every patch.
+        zoom_reach: largest shift of the zoom; at 1 every side is halved or doubled.
+        glimpse_cost: cost of a glimpse, subtracted from its reward.
+        ends_on_success: end an episode when the answer is correct, if the task is one that ends then (a search).
+
+    Raises ValueError if a number is out of range, or `first_look` is unknown.
+    """
+
+    glimpses: int = 4
+    reward: str = "gain"
+    first_look: str | None = "centre"
+    time_left: bool = False
+    stop: bool = False
+    zoom: bool = False
+    zoom_reach: float = 1.0
+    glimpse_cost: float = 0.0
+    ends_on_success: bool = True
+
+    def __post_init__(self):
+        if not isinstance(self.glimpses, Integral) or self.glimpses < 1:
+            raise ValueError(f"glimpses must be at least 1, and whole, got {self.glimpses!r}")
+        if self.first_look not in FIRST_LOOKS:
+            raise ValueError(f"unknown first_look {self.first_look!r}; known: 'centre', None")
+        if not 0 < self.zoom_reach < math.inf:
+            raise ValueError(f"zoom_reach must be above 0, got {self.zoom_reach}")
+        if not 0 <= self.glimpse_cost < math.inf:
+            raise ValueError(f"glimpse_cost must be at least 0, got {self.glimpse_cost}")
+
+    @property
+    def gaze_size(self) -> int:
+        """Numbers of a gaze: 2, or 3 with the zoom."""
+        return 2 + self.zoom
+
+    @property
+    def action_size(self) -> int:
+        """Numbers of an action, A: the gaze, and one more if the agent can stop."""
+        return self.gaze_size + self.stop
+
+    @property
+    def of_policies(self) -> dict[str, bool | float]:
+        """The rules without which a policy does not mean what it meant in training."""
+        reach = {"zoom_reach": self.zoom_reach} if self.zoom else {}
+        return {"time_left": self.time_left, "stop": self.stop, "zoom": self.zoom, **reach}
 
 
 class World:
-    """A source, a frozen perception and the rules of an episode.
+    """A source, a perception and the rules of an episode.
 
     Args:
-        source: where scenes come from.
+        source: source of the scenes.
         perception: encoder and task head; it must fit the source.
-        glimpses: glimpses of an episode after the first look, T.
-        reward: "gain", "probability" or "correct", see `foveal_env.tasks.base`, or one of the task's own.
-        first_look: "centre": `start` looks at the centre, so that no policy is credited with a constant spot; None:
-            the agent's first gaze comes from the initial state, as in the papers.
-        clock: add a row to the observation that holds the share of the glimpses left.
-        stop: the agent can end an episode: the last entry of the action above 0 does, and no glimpse is taken.
-        zoom: the agent chooses the zoom too: the third entry of the action, in [-1, 1], shifts that of every patch by
-            as many times `zoom_reach`.
-        zoom_reach: largest shift of the zoom; at 1 every side is halved or doubled.
-        price: taken off the reward for each glimpse.
+        rules: rules of an episode.
+
+    Raises ValueError if the perception does not fit the source, or the reward is unknown.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        perception: Perception,
-        *,
-        glimpses: int = 4,
-        reward: str = "gain",
-        first_look: str | None = "centre",
-        clock: bool = False,
-        stop: bool = False,
-        zoom: bool = False,
-        zoom_reach: float = 1.0,
-        price: float = 0.0,
-    ):
+    def __init__(self, source: Source, perception: Perception, rules: Rules = Rules()):
         perception.check_fits(source)
-        if not isinstance(glimpses, Integral) or glimpses < 1:
-            raise ValueError(f"glimpses must be at least 1, and whole, got {glimpses!r}")
         rewards = {**REWARDS, **perception.task.rewards}
-        if reward not in rewards:
-            raise ValueError(f"unknown reward {reward!r}; known: {', '.join(rewards)}")
-        if first_look not in FIRST_LOOKS:
-            raise ValueError(f"unknown first_look {first_look!r}; known: 'centre', None")
-        if not (0 < zoom_reach < math.inf and 0 <= price < math.inf):
-            raise ValueError(f"zoom_reach must be above 0 and price at least 0, got {zoom_reach} and {price}")
-        self.source, self.perception = source, perception
-        self.stop, self.zoom, self.zoom_reach, self.price = stop, zoom, zoom_reach, price
-        self.gaze_size = 2 + zoom
-        self.action_size = self.gaze_size + stop
-        self.ends_early = stop or perception.task.ends_on_success
-        self._ahead = Ahead(source)
-        self.glimpses, self.reward, self.first_look, self.clock = glimpses, reward, first_look, clock
-        self._rewarded = rewards[reward]
-        self.options: dict[str, Any] = {}  # what `make_world` was called with
+        if rules.reward not in rewards:
+            raise ValueError(f"unknown reward {rules.reward!r}; known: {', '.join(rewards)}")
+        self.source, self.perception, self.rules = source, perception, rules
+        self.ends_on_success = rules.ends_on_success and perception.task.ends_on_success
         self.layout = perception.encoder.layout
         self.device = next(perception.parameters()).device
+        self._reward = rewards[rules.reward]
+        self._prefetcher = Prefetcher(source)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether an episode can end before its glimpses are spent."""
+        return self.rules.stop or self.ends_on_success
 
     @property
     def observation_shape(self) -> tuple[int, int]:
-        """Shape of an observation, (N, D), or (N + 1, D) with a clock."""
-        tokens, width = self.perception.encoder.state_shape
-        return tokens + self.clock, width
+        """Shape of an observation: (n, d), or (n + 1, d) with the time left."""
+        tokens, width = self.perception.encoder.observation_shape
+        return tokens + self.rules.time_left, width
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return scenes of the source, by index [B] int64, on the world's device."""
-        return self._ahead.take(index).to(self.device)
+        return self._prefetcher.get(index).to(self.device)
 
-    def request(self, index: Tensor) -> None:
-        """Let a worker make scenes, by index [B] int64, which `scenes` will be asked for next."""
-        self._ahead.request(index)
+    def prefetch(self, index: Tensor) -> None:
+        """Let a worker make the scenes, by index [B] int64, that `scenes` will be asked for next."""
+        self._prefetcher.prefetch(index)
 
     def start(self, scenes: Scenes) -> Episode:
         """Begin an episode in each of B scenes."""
         state = self.perception.initial(scenes)
-        gazes = state.new_full((len(scenes), 1 + self.glimpses, self.gaze_size), torch.nan)
-        if self.first_look == "centre":
+        gazes = state.new_full((len(scenes), 1 + self.rules.glimpses, self.rules.gaze_size), torch.nan)
+        if self.rules.first_look == "centre":
             gazes[:, 0] = 0
-            state = self._see(state, scenes, gazes[:, 0])
-        judgement = self.perception.judge(state, scenes)
+            state = self._step(state, scenes, gazes[:, 0])
+        outcome = self.perception.score(state, scenes)
         glimpses = torch.zeros_like(scenes.index)
-        return Episode(scenes, state, judgement, gazes, glimpses, torch.zeros_like(glimpses, dtype=torch.bool))
+        return Episode(scenes, state, outcome, gazes, glimpses, torch.zeros_like(glimpses, dtype=torch.bool))
 
     def look(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
         """Take one glimpse in each episode; those that ended early stay as they are, and their reward is 0.
@@ -123,7 +139,7 @@ class World:
         Args:
             episode: B episodes; they are not changed. None may have spent its glimpses.
             action: [B, A] float32: (x, y), with `zoom` (x, y, z), and with `stop` one more entry at the end. (-1, -1)
-                is the top-left corner of the image, (1, 1) the bottom-right; what lies outside is clipped. A gaze
+                is the top-left corner of the image, (1, 1) the bottom-right; values outside are clipped. A gaze
                 [B, 2] alone will do: it keeps the zoom, and never stops.
 
         Returns:
@@ -131,141 +147,91 @@ class World:
         """
         action = self.completed(action).clamp(-1, 1)
         if not self.ends_early:
-            return self._looked(episode, action)
-        over = episode.ended | (action[:, -1] > 0) if self.stop else episode.ended
+            return self._look_at(episode, action)
+        over = episode.ended | (action[:, -1] > 0) if self.rules.stop else episode.ended
         if not over.any():
-            return self._looked(episode, action)
-        stopped, reward = replace(episode, ended=over), torch.zeros_like(episode.judgement.loss)
-        if self.reward == "correct":  # at the end of an episode, however it ends
-            reward = (episode.judgement.correct & over & ~episode.ended).float()
+            return self._look_at(episode, action)
+        stopped, reward = replace(episode, ended=over), torch.zeros_like(episode.outcome.loss)
+        if self.rules.reward == "correct":  # at the end of an episode, however it ends
+            reward = (episode.outcome.correct & over & ~episode.ended).float()
         rows = (~over).nonzero().flatten()
         if not len(rows):
             return stopped, reward
-        after, earned = self._looked(episode.rows(rows), action[rows])
+        after, earned = self._look_at(episode.rows(rows), action[rows])
         return stopped.put(rows, after, but=("scenes",)), reward.index_copy(0, rows, earned)
 
-    def _looked(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
+    def _look_at(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
         """Return what `look` does to episodes none of which is over, by a complete action [B, A]."""
-        scenes, gaze = episode.scenes, action[:, : self.gaze_size]
-        state = self._see(episode.state, scenes, gaze)
-        judgement = self.perception.judge(state, scenes)
+        scenes, gaze = episode.scenes, action[:, : self.rules.gaze_size]
+        state = self._step(episode.state, scenes, gaze)
+        outcome = self.perception.score(state, scenes)
         glimpses = episode.glimpses + 1
-        now = torch.arange(1 + self.glimpses, device=self.device) == glimpses[:, None]
+        now = torch.arange(1 + self.rules.glimpses, device=self.device) == glimpses[:, None]
         gazes = torch.where(now[..., None], gaze[:, None], episode.gazes)
-        ended = glimpses >= self.glimpses
-        if self.perception.task.ends_on_success:
-            ended = ended | judgement.correct
-        reward = self._rewarded(episode.judgement, judgement, ended) - self.price
-        return Episode(scenes, state, judgement, gazes, glimpses, ended), reward
+        ended = glimpses >= self.rules.glimpses
+        if self.ends_on_success:
+            ended = ended | outcome.correct
+        reward = self._reward(episode.outcome, outcome, ended) - self.rules.glimpse_cost
+        return Episode(scenes, state, outcome, gazes, glimpses, ended), reward
+
+    def _step(self, state: Tensor, scenes: Scenes, gaze: Tensor) -> Tensor:
+        shift = gaze[:, 2] * self.rules.zoom_reach if self.rules.zoom else None
+        return self.perception.step(state, extract(scenes.images, gaze[:, :2], self.layout, shift))
 
     def completed(self, action: Tensor) -> Tensor:
-        """Return an action [B, A], with what a gaze [B, 2] alone leaves open: the zoom as it is, and no stop."""
-        missing = self.action_size - action.shape[1]
+        """Return an action [B, A]; a gaze [B, 2] alone leaves the zoom as it is, and does not stop."""
+        missing = self.rules.action_size - action.shape[1]
         if not missing:
             return action
         rest = action.new_zeros(len(action), missing)
-        if self.stop:
+        if self.rules.stop:
             rest[:, -1] = -1
         return torch.cat([action, rest], dim=1)
 
-    def _see(self, state: Tensor, scenes: Scenes, gaze: Tensor) -> Tensor:
-        shift = gaze[:, 2] * self.zoom_reach if self.zoom else None
-        return self.perception.step(state, extract(scenes.images, gaze[:, :2], self.layout, shift))
-
     def observe(self, episode: Episode) -> Tensor:
-        """Return what an agent sees, [B, N, D]: the state, and with a clock one more row."""
-        if not self.clock:
-            return episode.state
-        left = (1 - episode.glimpses / self.glimpses).to(episode.state.dtype)
-        row = left[:, None, None].expand(-1, 1, episode.state.shape[-1])
-        return torch.cat([episode.state, row], dim=1)
+        """Return what an agent sees, [B, n, d]: the encoder's observation, and a row of the time left if asked for."""
+        observation = self.perception.encoder.observe(episode.state)
+        if not self.rules.time_left:
+            return observation
+        left = (1 - episode.glimpses / self.rules.glimpses).to(observation.dtype)
+        row = left[:, None, None].expand(-1, 1, observation.shape[-1])
+        return torch.cat([observation, row], dim=1)
 
+    def info(self, episode: Episode) -> dict[str, Tensor]:
+        """Return what the task tells of B episodes besides their outcome, [B] each; NaN if it does not apply to one."""
+        return self.perception.task.info(episode)
 
-def make_world(
-    *,
-    perception: str = "digits",
-    source: str | None = None,
-    canvas: int | None = None,
-    source_options: dict[str, Any] | None = None,
-    split: str = "train",
-    task: str | None = None,
-    task_options: dict[str, Any] | None = None,
-    glimpses: int = 4,
-    reward: str = "gain",
-    first_look: str | None = "centre",
-    clock: bool = False,
-    stop: bool = False,
-    zoom: bool = False,
-    zoom_reach: float = 1.0,
-    price: float = 0.0,
-    device: str = "cpu",
-    precision: str = "float32",
-) -> World:
-    """Make a world from names; frozen perceptions and sources are shared within a process.
+    def draw(self, scenes: Scenes, row: int, gazes: Tensor, prediction: Tensor, *, side: int = 480) -> np.ndarray:
+        """Draw a scan path on the image of a scene, with the truth and the answer.
 
-    Args:
-        perception: a shipped perception by name, or the path of a checkpoint.
-        source: name of a source, or "module:Class"; None is the one that the perception was trained on.
-        canvas: side of the canvas of composed scenes in px; None is the source's or the perception's own.
-        source_options: more options of the source's constructor; those that the perception was trained with are kept
-            where the source is the same.
-        split: "train", "validation" or "test".
-        task: of a perception that answers several questions, the one that is asked; None, or the name of its own task,
-            "several", asks them all in turn.
-        task_options: options of the task that can still be chosen, such as the tolerance of a search; of several
-            questions by the name of each, such as ``{"where": {"tolerance": 0.25}}``.
-        glimpses: glimpses of an episode after the first look.
-        reward: "gain", "probability" or "correct", or one of the task's own.
-        first_look: "centre", or None (null on the command line).
-        clock: show the agent the share of the glimpses left.
-        stop: let the agent end an episode, by the last entry of the action.
-        zoom: let the agent choose the zoom, by the third entry of the action.
-        zoom_reach: largest shift of the zoom; at 1 every side is halved or doubled.
-        price: taken off the reward for each glimpse.
-        device: torch device of images, encoder and state.
-        precision: arithmetic of the encoder: "float32", "bfloat16", or "auto" for the second where it is native.
-    """
-    options = dict(locals())
-    seen = load_frozen(perception, device=device, precision=precision, task_options=task_options)
-    trained_on = seen.spec.get("source", "digits")
-    own = seen.spec.get("source_options", {}) if source in (None, trained_on) else {}
-    changed = {**own, **(source_options or {}), **({} if canvas is None else {"canvas": canvas})}
-    if task is not None:
-        known = [seen.spec["task"], *seen.spec["task_config"].get("questions", ())]
-        if task not in known:
-            raise ValueError(f"unknown task {task!r} of this perception; known: {', '.join(known)}")
-        if task != seen.spec["task"]:
-            changed["ask"] = task
-    kind = SOURCES.resolve(source or trained_on)
-    if seen.task.needs_target and not kind.knows_target:
-        raise ValueError(NEEDS_TARGET.format(task=seen.spec["task"]))
-    parameters = inspect.signature(kind).parameters
-    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
-    if "canvas" in changed and "canvas" not in parameters and not takes_any:
-        raise ValueError(
-            f"scenes of the source {source or trained_on!r} have no canvas; an id that sets one takes canvas=None"
+        Args:
+            scenes: B scenes.
+            row: which of them.
+            gazes: [T, 2 or 3], in the order they were taken; NaN if one was not.
+            prediction: [...] the answer to that scene.
+            side: px of the drawing's longer side.
+
+        Returns:
+            [h, w, 3] uint8.
+        """
+        return draw(
+            scenes.images.pixels(row).cpu().numpy(),
+            gazes.cpu().numpy(),
+            self.layout,
+            side=side,
+            zoom_reach=self.rules.zoom_reach,
+            truth=scenes.box[row : row + 1].cpu().numpy() if self.source.knows_target else None,
+            answer=self.perception.task.boxes(prediction.cpu(), scenes.prompt[row].cpu()).numpy(),
         )
-    world = World(
-        make_source(source or trained_on, split, **changed),
-        seen,
-        glimpses=glimpses,
-        reward=reward,
-        first_look=first_look,
-        clock=clock,
-        stop=stop,
-        zoom=zoom,
-        zoom_reach=zoom_reach,
-        price=price,
-    )
-    world.options = options
-    return world
 
+    def question_text(self, scenes: Scenes, row: int) -> str:
+        """Return what is asked of a scene, in words; "" if there is but one question."""
+        return self.source.question_text(scenes, row)
 
-def make_source(name: str, split: str = "train", **options: Any) -> Source:
-    """Make a source by name, or return the one made before with the same arguments in this process."""
-    return _make_source(name, split, json.dumps(options, sort_keys=True, default=str))
+    def truth_text(self, scenes: Scenes, row: int) -> str:
+        """Return the right answer of a scene, in words."""
+        return self.source.truth_text(scenes, row)
 
-
-@lru_cache(maxsize=16)
-def _make_source(name: str, split: str, options: str) -> Source:
-    return SOURCES.make(name, split=split, **json.loads(options))
+    def answer_text(self, scenes: Scenes, row: int, prediction: Tensor) -> str:
+        """Return an answer [...] to a scene in words; "" if it is drawn and not said."""
+        return self.perception.task.answer_text(prediction, scenes.prompt[row].cpu())

@@ -7,10 +7,11 @@ import matplotlib
 import pytest
 import torch
 
-from encoders.base import Layout
+from foveal_encoders.base import Layout
+from foveal_env.data import Outcome
+from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
-from foveal_env.tasks.base import Judgement
-from foveal_env.world import World, make_source, make_world
+from foveal_env.world import World
 
 matplotlib.use("agg")
 torch.set_num_threads(1)
@@ -23,7 +24,7 @@ def offline(monkeypatch):
 
     def guarded(self, address):
         if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"a test wanted to reach {address}")
+            raise AssertionError(f"a test question to reach {address}")
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
@@ -71,9 +72,9 @@ class ToyPerception(torch.nn.Module):
     def step(self, state, glimpse):
         return torch.stack([state[:, 0], glimpse.where[:, 0, :2]], dim=1)
 
-    def judge(self, state, scenes):
+    def score(self, state, scenes):
         loss = (state[:, 1] - scenes.box[:, :2]).square().sum(dim=1)
-        return Judgement(loss, (-loss).exp(), loss < 0.05, torch.zeros(len(loss), dtype=torch.int64))
+        return Outcome(loss, (-loss).exp(), loss < 0.05, torch.zeros(len(loss), dtype=torch.int64))
 
 
 @pytest.fixture

@@ -7,14 +7,16 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 
-from agents import AGENTS
-from agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
-from agents.grpo import discounted_returns, group_advantages
-from agents.mixture import MixturePolicy, entropy_bound, log_density, sample
-from agents.sb3 import Sb3VecEnv
+from foveal_agents import AGENTS
+from foveal_agents.base import collapse, evaluate, gaze_statistics, load_agent, make_agent, rollout
+from foveal_agents.grpo import discounted_returns, group_advantages
+from foveal_agents.mixture import MixturePolicy, entropy_bound, log_density, sample
+from foveal_agents.sb3 import Sb3VecEnv
+from foveal_env.checkpoint import shipped
 from foveal_env.images import Images
-from foveal_env.perception import Perception, shipped
-from foveal_env.world import World, make_world
+from foveal_env.make import make_world
+from foveal_env.perception import Perception
+from foveal_env.world import World
 
 SCRIPTED = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")
 QUICK = {
@@ -38,8 +40,8 @@ def test_contract_of_an_agent(name, small_world, tmp_path):
     assert evaluation.gazes.abs().max() <= 1
     assert len(evaluation.accuracy) == len(evaluation.mean_loss) == 4
     logs = list(agent.train(60))
-    assert bool(logs) == agent.learns == (name not in SCRIPTED)
-    if not agent.learns:
+    assert bool(logs) == agent.is_trainable == (name not in SCRIPTED)
+    if not agent.is_trainable:
         with pytest.raises(TypeError, match="learns nothing"):
             agent.save(tmp_path / "p.safetensors")
         return
@@ -240,7 +242,7 @@ def test_oracles_know_what_they_may(small_world):
     step = next(iter(rollout(small_world, greedy, small_world.start(scenes), generator=torch.Generator(), greedy=True)))
     for gaze in torch.rand(5, 2) * 0 + greedy.candidates[:5]:
         other, _ = small_world.look(step.before, gaze.expand(20, 2))
-        assert (step.after.judgement.loss <= other.judgement.loss + 1e-5).all()
+        assert (step.after.outcome.loss <= other.outcome.loss + 1e-5).all()
 
 
 def test_a_collapsed_policy_is_called_so():
@@ -384,6 +386,6 @@ def test_gazes_that_were_not_taken_do_not_count():
 def test_policies_go_by_name_too(small_world):
     with pytest.raises(ValueError, match="unknown policy 'nope'; known: "):
         load_agent("nope", small_world)
-    for name in shipped("agents.pretrained"):
+    for name in shipped("foveal_agents.pretrained"):
         world = make_world(perception=name, source="digits", source_options={"canvas": 60, "clutter": 4})
-        assert load_agent(name, world).learns
+        assert load_agent(name, world).is_trainable

@@ -37,6 +37,6 @@ def test_imports_follow_the_arrows(path):
         first = name.partition(".")[0]
         if first in OURS:
             assert first in MAY[room], f"{place} imports {name}"
-            assert not (room == "agents" and name.startswith("encoders.") and name != "encoders.registry"), place
+            assert not (room == "agents" and name.startswith("encoders.") and name != "foveal_env.registry"), place
         if first in ONLY_IN:
             assert place in ONLY_IN[first], f"{place} imports {name}"

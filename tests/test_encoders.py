@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from encoders import ENCODERS
-from encoders.base import Glimpse
+from foveal_encoders.base import Glimpse
+from foveal_env.perception import ENCODERS
 
 SMALL = {"patch": 8, "zooms": 2, "width": 24}
 
@@ -104,16 +104,16 @@ def test_unknown_names_and_options():
     with pytest.raises(ValueError, match="cannot be imported"):
         ENCODERS.make("no.such.module:Thing")
     with pytest.raises(ValueError, match="cannot be imported"):
-        ENCODERS.make("encoders.gru:Missing")
+        ENCODERS.make("foveal_encoders.gru:Missing")
     with pytest.raises(TypeError, match="depht"):
         ENCODERS.make("multizoom", depht=3)
     with pytest.raises(ValueError, match="multiple of heads"):
         ENCODERS.make("multizoom", width=20, heads=3)
     with pytest.raises(ValueError, match="keypoints must be at least 0"):
         ENCODERS.make("multizoom", keypoints=-1)
-    with pytest.raises(ValueError, match=r"'subprocess:run' is not a subclass of encoders.base:Encoder"):
+    with pytest.raises(ValueError, match=r"'subprocess:run' is not a subclass of foveal_encoders.base:Encoder"):
         ENCODERS.make("subprocess:run", args="exit 1", shell=True)
-    assert ENCODERS.make("encoders.gru:Gru", width=16).state_shape == (1, 16)
+    assert ENCODERS.make("foveal_encoders.gru:Gru", width=16).state_shape == (1, 16)
 
 
 def test_waves_tell_close_places_apart():

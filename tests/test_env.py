@@ -241,7 +241,7 @@ def test_human_mode_shows_every_step(options, monkeypatch):
 
 
 def test_drawing_keeps_the_aspect_ratio():
-    from encoders.base import Layout
+    from foveal_encoders.base import Layout
 
     picture = foveal_env.draw(np.zeros((3, 50, 200), np.uint8), np.full((3, 2), np.nan), Layout())
     assert picture.shape == (120, 480, 3)

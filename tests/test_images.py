@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.base import Layout
+from foveal_encoders.base import Layout
 from foveal_env import compiled
 from foveal_env.images import FINEST, Images, fill_levels, levels
 from foveal_env.retina import extract, patch_squares

@@ -4,12 +4,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from encoders import ENCODERS
 from foveal_env import checkpoint
-from foveal_env.perception import Perception, load_frozen, shipped
+from foveal_env.checkpoint import shipped
+from foveal_env.make import load_frozen, make_source
+from foveal_env.perception import ENCODERS, Perception
 from foveal_env.pretraining import Pretraining, random_gaze
 from foveal_env.retina import extract
-from foveal_env.world import make_source
 
 TINY = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
 
@@ -225,7 +225,7 @@ def test_a_task_beside_teaches_the_encoder_and_leaves_no_trace(tmp_path):
     for one in (job, head):
         glimpse = extract(shown.images, torch.zeros(50, 2), one.perception.encoder.layout)
         state = one.perception.step(one.perception.initial(shown), glimpse)
-        near.append(one.beside.judge(one.beside(state), shown).loss.mean().item())
+        near.append(one.beside.score(one.beside(state), shown).loss.mean().item())
     assert near[1] < near[0]
     assert not torch.equal(weights(head), before)
     names = {name for name, _ in job.perception.named_parameters()}

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import foveal_env.slides as slides
-from encoders.base import Layout
+import foveal_env.images.slides as slides
+from foveal_encoders.base import Layout
 from foveal_env.images import Images
+from foveal_env.images.slides import Slide
 from foveal_env.retina import extract
-from foveal_env.slides import Slide
-from foveal_env.sources.ahead import Ahead
 from foveal_env.sources.base import scramble
 from foveal_env.sources.composed import Digits
 from foveal_env.sources.pictures import Folder, Unlabelled, read_picture
+from foveal_env.sources.prefetch import Prefetcher
 
 
 def photo(height=40, width=60, channels=3, seed=0):
@@ -381,7 +381,7 @@ def test_a_damaged_header_never_gets_past_one_error(tmp_path):
 @pytest.mark.filterwarnings("ignore")  # of forking a process with threads
 def test_a_forked_child_reads_and_does_not_wait_for_ever(folder):
     source = Folder(folder=folder)
-    ahead = Ahead(source)
+    ahead = Prefetcher(source)
     ahead.request(torch.arange(3))
     child = os.fork()
     if not child:
@@ -443,8 +443,8 @@ def _shown(source, number):
 
 def test_scenes_made_ahead_are_the_same_scenes():
     source = Digits(canvas=40, clutter=2)
-    source.waits = True
-    ahead, index = Ahead(source), torch.tensor([5, 3, 9, 4])
+    source.reads_files = True
+    ahead, index = Prefetcher(source), torch.tensor([5, 3, 9, 4])
     ahead.request(index[:3])
     for chosen in ([0, 1, 2], [3], [0, 3]):
         ahead.request(index)
@@ -461,7 +461,7 @@ def test_scenes_are_made_by_the_worker_once_and_its_errors_arrive(folder):
     made = []
     scenes = source.scenes
     source.scenes = lambda index: made.append((threading.current_thread().name, index.tolist())) or scenes(index)
-    ahead = Ahead(source)
+    ahead = Prefetcher(source)
     ahead.request(torch.arange(4))
     ahead.take(torch.tensor([1, 2]))
     ahead.take(torch.tensor([3, 0]))

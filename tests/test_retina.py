@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from encoders.base import Layout
+from foveal_encoders.base import Layout
 from foveal_env.images import Images
 from foveal_env.retina import extract, patch_squares
 

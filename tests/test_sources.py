@@ -7,15 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from encoders.base import Layout
+from foveal_encoders.base import Layout
 from foveal_env import compiled
+from foveal_env.make import make_source
 from foveal_env.perception import Perception
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
 from foveal_env.sources.base import SPLITS, mixed, scramble
 from foveal_env.sources.composed import split_training
 from foveal_env.tasks import TASKS
-from foveal_env.world import make_source
 
 ELSEWHERE = ("mnist", "fashion_mnist", "kmnist", "ladder", "cifar10", "imagenette")  # need data under FOVEAL_DATA
 
@@ -85,19 +85,19 @@ def test_contract_of_a_task(name, task, folder):
         return
     perception.check_fits(source)
     perception.check_fits(open_source(name, "train", folder))
-    judgement = perception.judge(torch.randn(6, *perception.encoder.state_shape), scenes)
-    assert judgement.prediction.reshape(6, -1).shape[1] == perception.task.answer_size
-    assert judgement.loss.shape == judgement.probability.shape == judgement.correct.shape == (6,)
-    assert (judgement.loss >= 0).all()
-    assert ((judgement.probability >= 0) & (judgement.probability <= 1)).all()
+    outcome = perception.score(torch.randn(6, *perception.encoder.state_shape), scenes)
+    assert outcome.prediction.reshape(6, -1).shape[1] == perception.task.answer_size
+    assert outcome.loss.shape == outcome.score.shape == outcome.correct.shape == (6,)
+    assert (outcome.loss >= 0).all()
+    assert ((outcome.score >= 0) & (outcome.score <= 1)).all()
 
 
 def test_a_perfect_answer_has_no_loss_and_a_wrong_one_has():
     source = make_source("digits", "test", canvas=40)
     scenes = source.scenes(torch.arange(10))
-    task = TASKS.resolve("classify")((2, 8), **TASKS.resolve("classify").describe(source))
+    task = TASKS.resolve("classify")((2, 8), **TASKS.resolve("classify").config_for(source))
     right = torch.nn.functional.one_hot(scenes.label, 10) * 30.0
-    perfect, wrong = task.judge(right, scenes), task.judge(right.roll(1, dims=1), scenes)
+    perfect, wrong = task.score(right, scenes), task.score(right.roll(1, dims=1), scenes)
     assert perfect.loss.max() < 1e-6
     assert perfect.correct.all()
     assert perfect.probability.min() > 0.999
@@ -284,7 +284,7 @@ def test_a_ladder_has_the_same_digits_on_every_canvas_and_clutter_in_proportion_
 def test_stage_1_approaches_the_target_of_a_ladder_from_any_distance():
     ladder = make_source("ladder", "train", of="digits", canvases=[100, 1000], approach=0.5)
     scenes = ladder.scenes(torch.arange(200))
-    box = ladder.nearby(scenes, torch.Generator().manual_seed(0))
+    box = ladder.candidate_boxes(scenes, torch.Generator().manual_seed(0))
     assert torch.equal(box[:, :2], scenes.box[:, :2])
     factor = box[:, 2] / scenes.box[:, 2]
     exact = factor == 1
@@ -296,7 +296,7 @@ def test_stage_1_approaches_the_target_of_a_ladder_from_any_distance():
     assert share.min() < 0.1
     assert share.max() > 0.9
     plain = make_source("ladder", "train", of="digits", canvases=[100, 1000])
-    assert torch.equal(plain.nearby(scenes, torch.Generator()), scenes.box)
+    assert torch.equal(plain.candidate_boxes(scenes, torch.Generator()), scenes.box)
     with pytest.raises(ValueError, match="approach lies in"):
         make_source("ladder", of="digits", approach=2)
 

@@ -10,11 +10,12 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from PIL import Image
 
-from agents.base import evaluate, make_agent
-from agents.mixture import Choice, best, draw, log_likelihood
-from agents.sb3 import Sb3VecEnv
-from encoders.base import Layout
+from foveal_agents.base import evaluate, make_agent
+from foveal_agents.mixture import Choice, best, draw, log_likelihood
+from foveal_agents.sb3 import Sb3VecEnv
+from foveal_encoders.base import Layout
 from foveal_env.env import FovealEnv, FovealVectorEnv
+from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
 from foveal_env.retina import extract
 from foveal_env.sources.arranged import GAP
@@ -22,7 +23,7 @@ from foveal_env.tasks.locate import Locate, distance, iou
 from foveal_env.tasks.reconstruct import Reconstruct, small
 from foveal_env.tasks.search import CELLS
 from foveal_env.tasks.several import Several
-from foveal_env.world import World, make_source, make_world
+from foveal_env.world import World
 
 SMALL = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
 
@@ -41,7 +42,7 @@ def searching(tmp_path_factory):
 def test_the_same_scene_has_another_target_under_another_prompt():
     source = make_source("search", "test", canvas=[90, 200], candidates=4, background="photos")
     index = torch.arange(12)
-    asked = [source.scenes(index, wanted=wanted) for wanted in range(4)]
+    asked = [source.scenes(index, question=question) for question in range(4)]
     for other in asked[1:]:
         for row in range(12):
             assert torch.equal(asked[0].images.pixels(row), other.images.pixels(row))
@@ -87,8 +88,8 @@ def _target(scenes, row):
 def test_stage_one_looks_near_every_candidate_unless_told_to_aim(aim, share):
     source = make_source("search", "train", canvas=[100, 120], aim=aim)
     scenes = source.scenes(torch.arange(600))
-    box = source.nearby(scenes, torch.Generator().manual_seed(0), progress=0.0)
-    candidates = torch.stack([source.scenes(torch.arange(600), wanted=wanted).box for wanted in range(4)], dim=1)
+    box = source.candidate_boxes(scenes, torch.Generator().manual_seed(0), progress=0.0)
+    candidates = torch.stack([source.scenes(torch.arange(600), question=question).box for question in range(4)], dim=1)
     chosen = (candidates == box[:, None]).all(dim=-1)
     assert (chosen.sum(dim=1) == 1).all()
     assert chosen[:, 0].float().mean().item() == pytest.approx(share, abs=0.05)
@@ -156,14 +157,14 @@ def test_a_box_is_judged_by_distance_and_overlap():
     source = make_source("search", "test")
     scenes = source.scenes(torch.arange(5))
     task = Locate((8, 12))
-    perfect = task.judge(scenes.box.clone(), scenes)
+    perfect = task.score(scenes.box.clone(), scenes)
     assert perfect.loss.max() < 1e-4
     assert perfect.probability.tolist() == pytest.approx([1] * 5, abs=1e-4)
     assert perfect.correct.all()
     moved = scenes.box + torch.tensor([1.0, 0, 0, 0]) * scenes.box[:, 2:3]  # by its own width
-    judged = task.judge(moved, scenes)
+    judged = task.score(moved, scenes)
     assert judged.loss.tolist() == pytest.approx([np.log(2)] * 5, abs=1e-4)
-    assert not judged.probability.any()
+    assert not judged.score.any()
     assert not judged.correct.any()
     unit = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     assert iou(unit, unit + torch.tensor([0.5, 0, 0, 0])).item() == pytest.approx(1 / 3)
@@ -177,16 +178,16 @@ def test_success_and_spl_of_a_search(searching):
     cells = torch.zeros(3, CELLS, CELLS)
     column, row = ((scenes.box[0, :2] + 1) / 2 * CELLS).long().tolist()
     cells[0, row, column] = 5.0
-    judged = task.judge(torch.cat([pointed, cells.flatten(1)], dim=1), scenes)
+    judged = task.score(torch.cat([pointed, cells.flatten(1)], dim=1), scenes)
     assert judged.correct.tolist() == [True, False, True]
-    assert judged.probability.tolist() == pytest.approx([np.exp(5) / (np.exp(5) + 255), 1 / 256, 1 / 256], rel=1e-4)
+    assert judged.score.tolist() == pytest.approx([np.exp(5) / (np.exp(5) + 255), 1 / 256, 1 / 256], rel=1e-4)
     assert judged.loss[1].item() == pytest.approx(np.log(1.51) + np.log(256), rel=1e-4)
     episode = world.start(scenes)
     for number, gaze in enumerate((scenes.box[:, :2], scenes.box[:, :2], -scenes.box[:, :2])):
         episode, _ = world.look(episode, gaze)
         assert episode.glimpses.max() == number + 1
     found = torch.tensor([True, False, True])
-    told = type(episode.judgement)(*[episode.judgement.loss, episode.judgement.probability, found, pointed])
+    told = type(episode.outcome)(*[episode.outcome.loss, episode.outcome.score, found, pointed])
     info = task.info(type(episode)(scenes, episode.state, told, episode.gazes, episode.glimpses, episode.ended))
     gazes = episode.gazes.nan_to_num(9.0)
     for row in range(3):
@@ -194,8 +195,8 @@ def test_success_and_spl_of_a_search(searching):
         path = sum(np.linalg.norm(b - a) for a, b in itertools.pairwise(taken))
         straight = max(0, np.linalg.norm(scenes.box[row, :2].numpy() * 35) - 14)
         assert info["path_length"][row].item() == pytest.approx(path, rel=1e-4)
-        wanted = straight / max(path, straight) if straight else 1.0
-        assert info["spl"][row].item() == pytest.approx(found[row].item() * wanted, rel=1e-4)
+        question = straight / max(path, straight) if straight else 1.0
+        assert info["spl"][row].item() == pytest.approx(found[row].item() * question, rel=1e-4)
 
 
 def test_a_tolerance_of_zero_is_refused(searching):
@@ -215,11 +216,11 @@ def test_an_episode_ends_as_soon_as_the_target_is_found(searching, monkeypatch):
         episode, reward = world.look(episode, torch.rand(40, 2) * 2 - 1)
         assert torch.equal(episode.state[before.ended], before.state[before.ended])
         assert not reward[before.ended].any()
-        assert torch.equal(episode.ended, before.ended | episode.judgement.correct | (episode.glimpses == 3))
+        assert torch.equal(episode.ended, before.ended | episode.outcome.correct | (episode.glimpses == 3))
         total += reward
         assert seen[-1] == (~before.ended).sum()  # the encoder is not asked about episodes that are over
     assert 0 < (episode.glimpses < 3).sum() < 40
-    assert torch.allclose(total, begun.judgement.loss - episode.judgement.loss, atol=1e-5)
+    assert torch.allclose(total, begun.outcome.loss - episode.outcome.loss, atol=1e-5)
     taken = (~episode.gazes[:, 1:, 0].isnan()).sum(dim=1)
     assert torch.equal(taken, episode.glimpses)
 
@@ -234,13 +235,13 @@ def test_a_stop_ends_the_episode_and_takes_no_glimpse(small_perception):
     assert after.glimpses.tolist() == [0, 1]
     assert torch.equal(after.state[0], start.state[0])
     assert reward[0] == 0
-    assert reward[1] == pytest.approx((start.judgement.loss - after.judgement.loss)[1].item() - 0.1, abs=1e-5)
+    assert reward[1] == pytest.approx((start.outcome.loss - after.outcome.loss)[1].item() - 0.1, abs=1e-5)
     plain, _ = world.look(start, action[:, :2])  # a gaze alone never stops
     assert not plain.ended.any()
     sparse = make_world(perception=small_perception, glimpses=3, stop=True, reward="correct")
     episode = sparse.start(sparse.scenes(torch.arange(60)))
     _, paid = sparse.look(episode, torch.ones(60, 3))
-    assert torch.equal(paid, episode.judgement.correct.float())
+    assert torch.equal(paid, episode.outcome.correct.float())
     assert paid.any()
 
 
@@ -286,20 +287,20 @@ def test_environments_with_every_kind_of_action(searching, options, mode):
 def test_several_questions_are_judged_by_their_own_heads():
     source = make_source("questions", "test")
     scenes = source.scenes(torch.arange(30))
-    task = Several((8, 12), **Several.describe(source))
+    task = Several((8, 12), **Several.config_for(source))
     state = torch.randn(30, 8, 12)
-    judged, asked = task.judge(task(state), scenes), scenes.prompt[:, :3].argmax(dim=1)
+    judged, asked = task.score(task(state), scenes), scenes.prompt[:, :3].argmax(dim=1)
     assert judged.prediction.shape == (30, 2)
     for number, head in enumerate(task.heads.values()):
         rows = (asked == number).nonzero().flatten()
-        own = head.judge(head(state[rows]), scenes.rows(rows))
+        own = head.score(head(state[rows]), scenes.rows(rows))
         assert torch.equal(judged.loss[rows], own.loss)
         assert torch.equal(judged.correct[rows], own.correct)
     where = int((asked == 1).nonzero()[0])
     assert torch.equal(task.boxes(judged.prediction[where], scenes.prompt[where])[0, :2], judged.prediction[where])
     large = int((asked == 0).nonzero()[0])
     assert not len(task.boxes(judged.prediction[large], scenes.prompt[large]))
-    assert task.words(judged.prediction[large], scenes.prompt[large]) == str(int(judged.prediction[large, 0]))
+    assert task.answer_text(judged.prediction[large], scenes.prompt[large]) == str(int(judged.prediction[large, 0]))
 
 
 def test_what_a_question_tells_is_of_the_scenes_that_ask_it():
@@ -323,10 +324,10 @@ def test_what_a_question_tells_is_of_the_scenes_that_ask_it():
 def test_a_reconstruction_of_the_mean_explains_nothing_and_the_picture_everything():
     source = make_source("digits", "test", canvas=40, clutter=0)
     scenes = source.scenes(torch.arange(200))
-    task = Reconstruct((8, 12), **{**Reconstruct.describe(source), **Reconstruct.measure(source)})
-    grey = task.judge(torch.full((200, 1, 16, 16), task.mean), scenes)
+    task = Reconstruct((8, 12), **{**Reconstruct.config_for(source), **Reconstruct.statistics_of(source)})
+    grey = task.score(torch.full((200, 1, 16, 16), task.mean), scenes)
     assert grey.loss.mean().item() == pytest.approx(1, abs=0.1)
-    perfect = task.judge(small(scenes, 16), scenes)
+    perfect = task.score(small(scenes, 16), scenes)
     assert not perfect.loss.any()
     assert (perfect.probability == 1).all()
     assert small(scenes, 40)[0].mul(255).round().to(torch.uint8).equal(scenes.images.pixels(0))
@@ -370,8 +371,8 @@ def test_a_perception_is_asked_what_it_has_learned_to_be_asked(tmp_path):
     with pytest.raises(ValueError, match=r"its prompts is .'0', '1'.*an example of 14 x 14 px"):
         gym.make("foveal_env/Search-v0", source_options={"prompt": "example"})
     world = make_world(perception="search", canvas=100)
-    with pytest.raises(ValueError, match=r"a scene has candidates 0 to 3, wanted .7"):
-        world.source.scenes(torch.arange(2), wanted=7)
+    with pytest.raises(ValueError, match=r"a scene has candidates 0 to 3, question .7"):
+        world.source.scenes(torch.arange(2), question=7)
     scenes = world.source.scenes(torch.arange(2))
     with pytest.raises(ValueError, match="a prompt must be finite"):
         world.start(replace(scenes, prompt=scenes.prompt * torch.nan))

@@ -106,7 +106,9 @@ def test_the_main_job_takes_options_and_goes_on(small_perception, tmp_path, caps
 
 
 def test_a_collapsed_policy_is_named(small_perception, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("agents.grpo.Grpo.act", lambda self, world, episode, **_: torch.ones(len(episode.glimpses), 2))
+    monkeypatch.setattr(
+        "foveal_agents.grpo.Grpo.act", lambda self, world, episode, **_: torch.ones(len(episode.glimpses), 2)
+    )
     policy(small_perception, tmp_path, glimpses=1)
     assert "warning: the policy of grpo, seed 0, has collapsed: 100% of its gazes are stuck" in capsys.readouterr().out
 
@@ -147,7 +149,7 @@ def test_pretrain_then_use(tmp_path, capsys):
     assert spec["training"]["steps"] == 4
     assert spec["command"].endswith("--digits.clutter 1")  # it makes it from the beginning
     evaluate = ["evaluate", "--perception", path, "--scenes", "10", "--glimpses", "2"]
-    train.main([*evaluate, "--controls", "random", "spiral", "--out", str(tmp_path / "e")])
+    train.main([*evaluate, "--baselines", "random", "spiral", "--out", str(tmp_path / "e")])
     rows = json.loads((tmp_path / "e" / "results.json").read_text())["rows"]
     assert [row["agent"] for row in rows] == ["random", "spiral"]
     gru = ["--encoder", "gru", "--gru.patch", "6", "--gru.width", "12"]
@@ -161,7 +163,7 @@ def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
     first, agents, second = tmp_path / "first", tmp_path / "agents", tmp_path / "second"
     train.main(["pretrain", *options, "--steps", "4", "--out", str(first)])
     perception = str(first / "perception.safetensors")
-    learn = f"compare --perception {perception} --glimpses 2 --learners grpo --controls random --seeds 1 --scenes 5"
+    learn = f"compare --perception {perception} --glimpses 2 --learners grpo --baselines random --seeds 1 --scenes 5"
     quick = "--train_glimpses 64 --grpo.scenes 4 --grpo.group 2 --curve 2"
     train.main([*f"{learn} {quick}".split(), "--out", str(agents)])
     curve = json.loads((agents / "grpo-0" / "curve.json").read_text())

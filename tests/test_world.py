@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from foveal_env.world import World, make_source, make_world
+from foveal_env.make import make_source, make_world
+from foveal_env.world import World
 
 
 def play(world, index, gazes):
@@ -19,14 +20,14 @@ def gazes(batch, steps=3):
 
 def test_look_changes_nothing_that_it_was_given(small_world):
     episode = small_world.start(small_world.scenes(torch.arange(4)))
-    kept = [episode.state.clone(), episode.gazes.clone(), episode.glimpses.clone(), episode.judgement.loss.clone()]
+    kept = [episode.state.clone(), episode.gazes.clone(), episode.glimpses.clone(), episode.outcome.loss.clone()]
     gaze = torch.full((4, 2), 3.0)
     first, reward = small_world.look(episode, gaze)
     again, same = small_world.look(episode, gaze)
     assert torch.equal(first.state, again.state)
     assert torch.equal(reward, same)
     assert torch.equal(gaze, torch.full((4, 2), 3.0))
-    now = [episode.state, episode.gazes, episode.glimpses, episode.judgement.loss]
+    now = [episode.state, episode.gazes, episode.glimpses, episode.outcome.loss]
     assert all(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(kept, now, strict=True))
     assert first.gazes[0, 1].tolist() == [1, 1]  # clipped
     assert first.glimpses.tolist() == [1] * 4
@@ -37,7 +38,7 @@ def test_the_rewards_of_gain_telescope(small_perception, first_look):
     world = make_world(perception=small_perception, glimpses=3, first_look=first_look)
     start = world.start(world.scenes(torch.arange(5)))
     end, rewards = play(world, torch.arange(5), gazes(5))
-    assert torch.allclose(rewards.sum(dim=1), start.judgement.loss - end.judgement.loss, atol=1e-5)
+    assert torch.allclose(rewards.sum(dim=1), start.outcome.loss - end.outcome.loss, atol=1e-5)
     assert rewards.abs().max() > 1e-6
     assert torch.isnan(start.gazes[:, 0]).all() == (first_look is None)
 
@@ -47,9 +48,9 @@ def test_other_rewards(small_perception):
     for name in ("probability", "correct"):
         world = make_world(perception=small_perception, glimpses=3, reward=name)
         end, rewards[name] = play(world, torch.arange(50), gazes(50))
-    assert torch.equal(rewards["probability"][:, -1], end.judgement.probability)
+    assert torch.equal(rewards["probability"][:, -1], end.outcome.score)
     assert not rewards["correct"][:, :-1].any()
-    assert torch.equal(rewards["correct"][:, -1], end.judgement.correct.float())
+    assert torch.equal(rewards["correct"][:, -1], end.outcome.correct.float())
     assert 0 < rewards["correct"].sum() < 50
 
 
@@ -99,7 +100,7 @@ def test_the_clock_shows_what_is_left(small_perception):
 def test_a_gradient_reaches_the_gaze(small_world):
     gaze = torch.full((2, 2), 0.1, requires_grad=True)
     episode, _ = small_world.look(small_world.start(small_world.scenes(torch.arange(2))), gaze)
-    episode.judgement.loss.sum().backward()
+    episode.outcome.loss.sum().backward()
     assert gaze.grad.abs().max() > 0
 
 

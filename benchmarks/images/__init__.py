@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import ROOT
-from encoders.base import Layout
-from encoders.multizoom import MultiZoom
+from foveal_encoders.base import Layout
+from foveal_encoders.multizoom import MultiZoom
 
 LAYOUT = Layout(patch=16, zooms=8, zoom_range=(0.0, 5.0))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

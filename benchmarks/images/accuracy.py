@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 import foveal_env.images
-from agents.base import evaluate, make_agent
 from benchmarks.images import DEVICE, LAYOUT, noise, random_gazes, seconds
-from encoders.base import Layout
+from foveal_agents.base import evaluate, make_agent
+from foveal_encoders.base import Layout
+from foveal_env.data import Scenes
 from foveal_env.images import Images
+from foveal_env.make import make_source, make_world
 from foveal_env.retina import extract, patch_squares
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.world import World, make_source, make_world
+from foveal_env.sources.base import Source
+from foveal_env.world import World
 
 
 def photographs(count: int = 24) -> list[Tensor]:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks.images import LAYOUT, noise, own_process, peak_memory
-from encoders.base import Layout
+from foveal_encoders.base import Layout
 from foveal_env.images import Images
+from foveal_env.make import make_source
 from foveal_env.retina import extract
-from foveal_env.world import make_source
 
 TO_THE_PIXEL = Layout(patch=16, zooms=8, zoom_range=(0.0, 10.5))  # of a slide, down to its own pixels
 
@@ -49,7 +49,7 @@ def write_mosaic(path: Path, across: int) -> None:
 
 def look_at_mosaic(path: str) -> dict[str, float]:
     """Open a slide and look at it; in a process of its own, for its memory."""
-    from foveal_env.slides import Slide
+    from foveal_env.images.slides import Slide
 
     extract(Images.prepare(noise(64, 64)[None]), torch.zeros(1, 2), LAYOUT)  # compiled code is loaded
     start_memory = peak_memory(reset=True)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.full_image import ViT
 from benchmarks.images import (
     DEPTH,
     DEVICE,
@@ -22,6 +21,7 @@ from benchmarks.images import (
     random_gazes,
     seconds,
 )
+from benchmarks.literature.full_image import ViT
 from foveal_env.images import Images
 from foveal_env.retina import extract
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import matplotlib.figure
 
-from agents.report import save_figure
 from benchmarks.images import DEPTH, WIDTH
+from foveal_agents.results import save_figure
 
 PICTURE = "![Latency, FLOPs and memory against the size of the image](docs/cost.png)"
 

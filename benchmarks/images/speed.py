@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.images import DEVICE, LAYOUT, glimpse_encoder, noise, random_gazes, seconds
-from encoders.base import Layout
+from foveal_encoders.base import Layout
 from foveal_env.images import Images
 from foveal_env.retina import extract
 

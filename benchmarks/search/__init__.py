@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.base import Agent, load_agent, make_agent
 from benchmarks import ROOT, call
+from foveal_agents.base import Agent, load_agent, make_agent
 from foveal_env.checkpoint import write_json
 from foveal_env.world import World
 
 FOLDER = ROOT / "runs" / "benchmarks" / "search"
-SEEDS = 5  # of policies, and of controls that draw their gaze
+SEEDS = 5  # of policies, and of baselines that draw their gaze
 
 
 def policy_paths(folder: Path, learner: str) -> list[Path]:
@@ -24,7 +24,7 @@ def policies(folder: Path, learners: Sequence[str], *options: str) -> dict[str, 
     paths = {name: policy_paths(folder, name) for name in learners}
     if not (folder / "results.json").is_file():
         call(
-            f"compare --split validation --scenes 500 --precision auto --resume --seeds {SEEDS} --controls random "
+            f"compare --split validation --scenes 500 --precision auto --resume --seeds {SEEDS} --baselines random "
             f"--learners {' '.join(learners)}",
             *options,
             *["--out", str(folder)],
@@ -32,12 +32,12 @@ def policies(folder: Path, learners: Sequence[str], *options: str) -> dict[str, 
     return paths
 
 
-def agents(world: World, controls: Sequence[str], trained: dict[str, list[Path]]) -> Iterator[Agent]:
-    """Yield the controls, those that draw their gaze once for each seed, and the trained policies."""
-    for name in controls:
+def agents(world: World, baselines: Sequence[str], trained: dict[str, list[Path]]) -> Iterator[Agent]:
+    """Yield the baselines, those that draw their gaze once for each seed, and the trained policies."""
+    for name in baselines:
         for seed in range(SEEDS):
             agent = make_agent(name, world, seed=seed)
-            if agent.draws or seed == 0:
+            if agent.is_stochastic or seed == 0:
                 yield agent
     yield from (load_agent(path, world) for paths in trained.values() for path in paths)
 

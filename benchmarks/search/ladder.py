@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from agents.base import Agent, make_agent
-from agents.report import row
 from benchmarks import judged
 from benchmarks.search import FOLDER, agents, policies, remembered
-from foveal_env.world import World, make_world
+from foveal_agents.base import Agent, make_agent
+from foveal_agents.results import row
+from foveal_env.make import make_world
+from foveal_env.world import World
 
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
 GLIMPSES = 12
-CONTROLS = ("random", "raster", "saliency", "benchmarks.search.most_likely:MostLikely", "oracle")
+BASELINES = ("random", "raster", "saliency", "benchmarks.search.most_likely:MostLikely", "oracle")
 TRAINED = 250  # px, the canvas that the policies are trained on
 BUDGET = 1_000_000  # glimpses of training of each policy
 LEARNERS = {
@@ -66,7 +67,7 @@ def measured(world: World, agent: Agent, canvas: int, scenes: int) -> dict[str, 
 def measure_canvas(canvas: int) -> list[dict[str, Any]]:
     """Return the rows of all agents and seeds on one canvas."""
     world, scenes = world_of(canvas), scenes_of(canvas)
-    rows = [measured(world, agent, canvas, scenes) for agent in agents(world, CONTROLS, trained())]
+    rows = [measured(world, agent, canvas, scenes) for agent in agents(world, BASELINES, trained())]
     glimpses = exhaustive_glimpses(canvas)
     if glimpses <= EXHAUSTIVE:
         whole = world_of(canvas, glimpses=glimpses)

@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.base import rollout
 from benchmarks.search import FOLDER, agents, policies, remembered
+from foveal_agents.base import rollout
+from foveal_env.make import make_world
 from foveal_env.tasks.locate import distance, iou
-from foveal_env.world import make_world
 
 CANVAS = 250
 GLIMPSES = 8
 SCENES = 1000
-CONTROLS = ("random", "raster", "saliency", "oracle")
+BASELINES = ("random", "raster", "saliency", "oracle")
 TRAINING = ["--train_glimpses", "400000", "--reward", "gain", "--grpo.discount", "0.7"]
 
 
@@ -24,12 +24,12 @@ def measure_all() -> list[dict[str, Any]]:
     trained = policies(FOLDER / "locate", ["grpo"], *asked, *TRAINING)
     world, rows = make_world(**rules, split="test"), []
     scenes = world.scenes(torch.arange(SCENES))
-    for agent in agents(world, CONTROLS, trained):
+    for agent in agents(world, BASELINES, trained):
         generator = torch.Generator().manual_seed(agent.seed)
         with torch.no_grad():
             begun = world.start(scenes)
         steps = list(rollout(world, agent, begun, generator=generator, greedy=True))
-        answers = [steps[0].before.judgement.prediction, *[step.after.judgement.prediction for step in steps]]
+        answers = [steps[0].before.outcome.prediction, *[step.after.outcome.prediction for step in steps]]
         rows.append(
             {
                 "agent": agent.name,
@@ -42,7 +42,7 @@ def measure_all() -> list[dict[str, Any]]:
 
 
 def measure() -> dict[str, Any]:
-    """Return the median distance in sides of the target, of GRPO and of the controls."""
+    """Return the median distance in sides of the target, of GRPO and of the baselines."""
     rows = remembered(FOLDER / "locate.json", measure_all)
     median = {
         name: round(float(np.mean([row["median"][-1] for row in rows if row["agent"] == name])), 4)

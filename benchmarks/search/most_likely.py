@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from agents.base import Agent
+from foveal_agents.base import Agent
+from foveal_env.data import Episode
 from foveal_env.tasks.search import CELLS
-from foveal_env.world import Episode, World
+from foveal_env.world import World
 
 
 class MostLikely(Agent):

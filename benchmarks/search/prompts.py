@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from agents.base import Agent, load_agent, rollout
 from benchmarks.search import FOLDER, remembered
 from benchmarks.search.ladder import trained, world_of
-from foveal_env.sources.base import Scenes
-from foveal_env.world import Episode, World
+from foveal_agents.base import Agent, load_agent, rollout
+from foveal_env.data import Episode, Scenes
+from foveal_env.world import World
 
 CANVAS = 250
 SCENES = 1000
@@ -72,10 +72,10 @@ def measure_prompts() -> dict[str, Any]:
     """Return success under the right and under a wrong prompt, and how far the paths are apart."""
     world, index = world_of(CANVAS), torch.arange(SCENES)
     policies = [load_agent(path, world) for path in trained()["grpo"]]
-    scenes, others = (world.source.scenes(index, wanted=wanted) for wanted in (0, 1))
+    scenes, others = (world.source.scenes(index, question=question) for question in (0, 1))
     misled = replace(scenes, prompt=others.prompt)
     success = {
-        name: [searched(world, agent, asked).judgement.correct.float().mean().item() for agent in policies]
+        name: [searched(world, agent, asked).outcome.correct.float().mean().item() for agent in policies]
         for name, asked in (("right", scenes), ("wrong", misled))
     }
     differences = [100 * (right - wrong) for right, wrong in zip(success["right"], success["wrong"], strict=True)]

@@ -8,14 +8,14 @@ import matplotlib.figure
 import numpy as np
 import torch
 
-from agents.base import load_agent
-from agents.report import save_figure
 from benchmarks import ROOT, put_in
-from benchmarks.report import line
+from benchmarks.literature.report import line
 from benchmarks.search import FOLDER, policy_paths, several
 from benchmarks.search.ladder import GLIMPSES, LEARNERS, TRAINED, trained, world_of
 from benchmarks.search.locate import CANVAS as LOCATE_CANVAS
 from benchmarks.search.prompts import CANVAS, SCENES, searched
+from foveal_agents.base import load_agent
+from foveal_agents.results import save_figure
 from foveal_env.render import draw
 
 DOCS = ROOT / "docs"
@@ -106,19 +106,19 @@ def draw_prompts(path: Path, scenes: int = 3) -> None:
     agent = load_agent(trained()["grpo"][0], world)
     figure = matplotlib.figure.Figure((11, 2.95 * scenes), layout="constrained")
     axes = figure.subplots(scenes, 4)
-    for wanted in range(4):
-        shown = world.source.scenes(torch.arange(scenes), wanted=wanted)
+    for question in range(4):
+        shown = world.source.scenes(torch.arange(scenes), question=question)
         last = searched(world, agent, shown)
         for row in range(scenes):
             picture, gazes = shown.images.pixels(row).numpy(), last.gazes[row].numpy()
             drawn = draw(picture, gazes, world.layout, boxes=shown.box[row : row + 1].numpy())
-            answer = (last.judgement.prediction[row].numpy() + 1) / 2 * (drawn.shape[1], drawn.shape[0])
-            axes[row, wanted].imshow(drawn)
-            axes[row, wanted].plot(*answer, "x", color="cyan", ms=9, mew=2.5)
-            axes[row, wanted].axis("off")
-            taken, right = int(last.glimpses[row]), bool(last.judgement.correct[row])
+            answer = (last.outcome.prediction[row].numpy() + 1) / 2 * (drawn.shape[1], drawn.shape[0])
+            axes[row, question].imshow(drawn)
+            axes[row, question].plot(*answer, "x", color="cyan", ms=9, mew=2.5)
+            axes[row, question].axis("off")
+            taken, right = int(last.glimpses[row]), bool(last.outcome.correct[row])
             label = world.source.classes[int(shown.label[row])]
-            axes[row, wanted].set_title(
+            axes[row, question].set_title(
                 f"where is the {label}? " + (f"found at glimpse {taken}" if right else "not found"),
                 fontsize=9,
                 color="black" if right else "firebrick",
@@ -222,8 +222,8 @@ def several_section(contents: dict[str, Any]) -> str:
         runs = {question: contents["several"]["all" if name == "shared" else question][question] for question in table}
         cells = [f"{100 * np.mean(found):.1f} ± {100 * np.std(found, ddof=1):.1f}" for found in runs.values()]
         lines.append(line([title, *cells]))
-    for name in contents["several"].get("controls", {}).get("large", ()):
-        cells = [f"{100 * contents['several']['controls'][question][name]:.1f}" for question in table]
+    for name in contents["several"].get("baselines", {}).get("large", ()):
+        cells = [f"{100 * contents['several']['baselines'][question][name]:.1f}" for question in table]
         lines.append(line([f"one perception for all: {name}", *cells]))
     worst = contents["multitask_worst_points"]
     verdict = (

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.base import load_agent, make_agent
 from benchmarks import call, judged
 from benchmarks.search import FOLDER, policies, remembered
+from foveal_agents.base import load_agent, make_agent
+from foveal_env.make import make_world
 from foveal_env.sources.questions import QUESTIONS
-from foveal_env.world import make_world
 
 STEPS = 2500  # of stage 1 for each question; the perception that answers all of them has as many for each
 ENCODER = (  # that of `search`, whose features all of them begin with
@@ -24,7 +24,7 @@ GLIMPSES = 6
 TRAINING = ["--reward", "gain", "--grpo.discount", "0.7"]
 BUDGET = 100_000  # glimpses of training for each question
 SCENES = 1000
-CONTROLS = ("random", "raster", "saliency", "oracle")
+BASELINES = ("random", "raster", "saliency", "oracle")
 
 
 def perception(question: str | None) -> Path:
@@ -52,13 +52,13 @@ def measure_one(question: str | None) -> dict[str, list[float]]:
 
 
 def measure_controls() -> dict[str, dict[str, float]]:
-    """Return the accuracy of controls on the shared perception, by question: after the first look, and at the end."""
+    """Return the accuracy of baselines on the shared perception, by question: after the first look, and at the end."""
     seen, found = perception(None), {}
     for name in QUESTIONS:
         world = make_world(perception=str(seen), split="test", task=name, glimpses=GLIMPSES, precision="auto")
-        runs = {control: judged(world, make_agent(control, world), SCENES).accuracy for control in CONTROLS}
+        runs = {baseline: judged(world, make_agent(baseline, world), SCENES).accuracy for baseline in BASELINES}
         found[name] = {"the first look alone": runs["random"][0]}
-        found[name] |= {control: curve[-1] for control, curve in runs.items()}
+        found[name] |= {baseline: curve[-1] for baseline, curve in runs.items()}
     return found
 
 
@@ -74,6 +74,6 @@ def measure() -> dict[str, Any]:
         name: {who: round(float(np.mean(found[key][name])), 4) for who, key in (("shared", "all"), ("own", name))}
         for name in QUESTIONS
     }
-    found["controls"] = remembered(FOLDER / "several" / "controls.json", measure_controls)
+    found["baselines"] = remembered(FOLDER / "several" / "baselines.json", measure_controls)
     worst = max(100 * (entry["own"] - entry["shared"]) for entry in table.values())
     return {"multitask_worst_points": round(worst, 2), "multitask": table, "several": found}

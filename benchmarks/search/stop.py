@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.base import load_agent
-from agents.report import row
 from benchmarks import judged
 from benchmarks.search import FOLDER, policies, remembered
-from foveal_env.world import make_world
+from foveal_agents.base import load_agent
+from foveal_agents.results import row
+from foveal_env.make import make_world
 
 PRICES = (0.01, 0.03, 0.1)
 GLIMPSES = 6

@@ -1,6 +1,6 @@
 """Sources: where scenes come from."""
 
-from encoders.registry import Registry
+from foveal_env.registry import Registry
 
 SOURCES = Registry(
     "source",

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from foveal_env.data import Scenes
 from foveal_env.images import Images
-from foveal_env.sources.base import SPLITS, Scenes, Source, scramble
+from foveal_env.sources.base import SPLITS, Source, scramble
 from foveal_env.sources.composed import CLUTTER_SIDE, Composed, add_crops, varied
 
 GAP = 2  # px between two pictures, at least
@@ -19,7 +20,7 @@ class Arranged(Source):
 
     Args:
         split: "train", "validation" or "test".
-        of: source of the pictures: a digit-type one, or "folder" with the option `folder`.
+        pictures_from: source of the pictures: a digit-type one, or "folder" with the option `folder`.
         canvas: side of the square canvas in px, or several of them, each equally likely.
         clutter: pieces of 8x8 px clutter on 100 x 100 px.
         background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
@@ -27,7 +28,7 @@ class Arranged(Source):
             are for training, then a fifth for validation and one for testing.
         augment: rotate, scale and shear each picture a little, at random; in the training split only.
         side: px that pictures of a folder are resized to.
-        folder: the folder of classes, for ``of="folder"``.
+        folder: the folder of classes, for ``pictures_from="folder"``.
         root: folder of the data set, by default the variable FOVEAL_DATA.
         download: fetch the data set into `root` if it is not there.
         cell: px of the largest thing on the canvas, in sides of a picture.
@@ -41,7 +42,7 @@ class Arranged(Source):
         self,
         split: str,
         *,
-        of: str,
+        pictures_from: str,
         canvas: int | list[int],
         clutter: float,
         background: str | None,
@@ -55,7 +56,7 @@ class Arranged(Source):
     ):
         super().__init__(split)
         self.pictures, self.labels, self.classes = _pictures(
-            of, split, side=side, folder=folder, root=root, download=download
+            pictures_from, split, side=side, folder=folder, root=root, download=download
         )
         self.count, self.side = len(self.pictures), self.pictures.shape[-1]
         self.canvases = tuple(canvas) if isinstance(canvas, list | tuple) else (canvas,)
@@ -84,29 +85,29 @@ class Arranged(Source):
         self._places = torch.empty_like(self._members)  # of each picture among those of its class
         self._places[self._members] = torch.cat([torch.arange(len(member)) for member in members])
 
-    def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
-        """Return scenes [B] on one canvas; `wanted` [B] says which question is asked."""
+    def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
+        """Return scenes [B] on one canvas; `question` [B] says which question is asked."""
         raise NotImplementedError
 
-    def scenes(self, index: Tensor, wanted: int | Tensor = 0) -> Scenes:
+    def scenes(self, index: Tensor, question: int | Tensor = 0) -> Scenes:
         """Return the scenes with these indices.
 
         Args:
             index: [B] int64.
-            wanted: which question is asked, 0 or [B]; any other number is the same picture with another one.
+            question: which question is asked, 0 or [B]; any other number is the same picture with another one.
         """
         parts, order = [], []
         size = self.draw(index, 0) % len(self.canvases)
-        wanted = torch.as_tensor(wanted).expand(len(index))
+        question = torch.as_tensor(question).expand(len(index))
         if len(self.canvases) == 1 or not len(index):
-            return self.compose(index, wanted, self.canvases[0])
+            return self.compose(index, question, self.canvases[0])
         for number in size.unique().tolist():
             rows = (size == number).nonzero().flatten()
-            parts.append(self.compose(index[rows], wanted[rows], self.canvases[number]))
+            parts.append(self.compose(index[rows], question[rows], self.canvases[number]))
             order.append(rows)
         return Scenes.cat(parts).rows(torch.cat(order).argsort())
 
-    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+    def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return the box of any of the things on the canvas, [B, 4], whatever is asked: a gaze gives nothing away."""
         which = torch.randint(self.things, (len(scenes),), generator=generator)
         box, sides, index = scenes.box.clone(), scenes.images.size[:, 0].cpu(), scenes.index.cpu()
@@ -186,18 +187,18 @@ def boxes(corner: Tensor, side: Tensor, canvas: int) -> Tensor:
 
 
 def _pictures(
-    of: str, split: str, *, side: int, folder: str, root: str | os.PathLike | None, download: bool
+    pictures_from: str, split: str, *, side: int, folder: str, root: str | os.PathLike | None, download: bool
 ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Return pictures [n, side, side] uint8, labels [n] and names of the classes."""
     from foveal_env.sources import SOURCES
     from foveal_env.sources.pictures import Folder
 
-    kind = SOURCES.resolve(of)
+    kind = SOURCES.resolve(pictures_from)
     if issubclass(kind, Composed):
         source = kind(split, canvas=1024, clutter=0, root=root, download=download)
         return source.pictures, source.labels, source.classes
     if kind is not Folder:
-        raise ValueError(f"candidates come from a digit-type source or a folder, not from {of!r}")
+        raise ValueError(f"candidates come from a digit-type source or a folder, not from {pictures_from!r}")
     found = Folder(split, folder=folder, channels=1)
     index = torch.arange(found.count)
     small = [_thumbnail(found, part, side) for part in index.split(256)]

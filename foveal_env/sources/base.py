@@ -4,29 +4,12 @@ So nothing needs to be stored or sampled in order: test scene 7 is the same for 
 and an environment's stream of scenes does not depend on how many environments run beside it.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from foveal_env.batch import Batch
-from foveal_env.images import Images
+from foveal_env.data import Scenes
 
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Scenes(Batch):
-    """A batch of B scenes."""
-
-    images: Images
-    label: Tensor  # [B] int64, the class
-    box: Tensor  # [B, 4] float32 (x, y, width, height) of the target in the coordinates of a gaze; NaN if unknown
-    prompt: Tensor  # [B, Q] float32, the question; Q = 0 for none
-    index: Tensor  # [B] int64, which scene of its split each one is
-
-    def __len__(self) -> int:
-        return len(self.index)
 
 
 class Source:
@@ -37,7 +20,7 @@ class Source:
         channels: channels of the images, 1 or 3.
         classes: names of the classes; a label indexes them.
         prompt_size: length Q of the prompt vectors, 0 for none.
-        asks: in words, what the entries of a prompt stand for; a perception is asked what it has learned to be asked.
+        prompt_names: in words, what the entries of a prompt stand for; a perception is asked what it has learned to be asked.
         count: number of different underlying images.
         knows_target: whether `Scenes.box` is known.
         waits: whether scenes are read from files, so that it pays to let a worker make the next ones. Where they are
@@ -48,10 +31,10 @@ class Source:
     channels: int
     classes: tuple[str, ...]
     prompt_size: int = 0
-    asks: tuple[str, ...] = ()
+    prompt_names: tuple[str, ...] = ()
     count: int
     knows_target: bool = False
-    waits: bool = False
+    reads_files: bool = False
 
     def __init__(self, split: str):
         if split not in SPLITS:
@@ -62,12 +45,20 @@ class Source:
         """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
         raise NotImplementedError
 
-    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+    def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return a box [B, 4] for each scene that stage 1 looks near: the target's, or what may be mistaken for it.
 
         `progress` is the share of the training that is done.
         """
         return scenes.box
+
+    def question_text(self, scenes: Scenes, row: int) -> str:
+        """Return what is asked of one of the scenes, in words; "" if all are asked the same."""
+        return ""
+
+    def truth_text(self, scenes: Scenes, row: int) -> str:
+        """Return the right answer of one of the scenes, in words; by default the name of its class."""
+        return self.classes[int(scenes.label[row])]
 
 
 def scramble(index: Tensor, *salt: int | Tensor) -> Tensor:

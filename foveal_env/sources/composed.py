@@ -11,8 +11,9 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
+from foveal_env.data import Scenes
 from foveal_env.images import Images
-from foveal_env.sources.base import SPLITS, Scenes, Source, scramble, shuffled
+from foveal_env.sources.base import SPLITS, Source, scramble, shuffled
 
 CLUTTER_SIDE = 8
 VALIDATION_SHARE = 0.1  # of a set that comes with a training and a test part
@@ -25,7 +26,6 @@ class Composed(Source):
         split: "train", "validation" or "test".
         canvas: side of the square canvas in px.
         clutter: number of 8x8 px pieces of clutter.
-        translate: place the target uniformly; False puts it in the middle.
         augment: rotate, scale and shear each target picture a little, at random; in the training split only.
         root: folder of the data set, by default the variable FOVEAL_DATA.
         download: fetch the data set into `root` if it is not there.
@@ -40,7 +40,6 @@ class Composed(Source):
         *,
         canvas: int = 100,
         clutter: int = 8,
-        translate: bool = True,
         augment: bool = False,
         root: str | os.PathLike | None = None,
         download: bool = False,
@@ -52,7 +51,7 @@ class Composed(Source):
             raise ValueError(f"canvas must be at least the {self.side} px of a picture, in whole px, got {canvas!r}")
         if clutter < 0:
             raise ValueError(f"clutter must be at least 0, got {clutter}")
-        self.canvas, self.clutter, self.translate = canvas, clutter, translate
+        self.canvas, self.clutter = canvas, clutter
         self.augment = augment and split == "train"
 
     def load(self, split: str, *, root: str | os.PathLike | None, download: bool) -> tuple:
@@ -69,7 +68,6 @@ class Composed(Source):
             targets = varied(targets, index)
         room = self.canvas - self.side
         corner = draws[:, 1:] % (room + 1)  # (x, y)
-        corner = corner if self.translate else torch.full_like(corner, room // 2)
         own, whole = torch.arange(len(index), device=index.device)[:, None], torch.zeros_like(corner)[:, None]
 
         def paint(canvas: Tensor) -> None:

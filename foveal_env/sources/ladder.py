@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from foveal_env.sources.base import SPLITS, Scenes, Source, scramble
+from foveal_env.data import Scenes
+from foveal_env.sources.base import SPLITS, Source, scramble
 
 
 class Ladder(Source):
@@ -18,7 +19,7 @@ class Ladder(Source):
 
     Args:
         split: "train", "validation" or "test".
-        of: name of the source that the canvases are of.
+        pictures_from: name of the source that the canvases are of.
         canvases: sides of the square canvases in px, each equally likely.
         canvas: only this one.
         clutter: pieces of clutter on 100 x 100 px.
@@ -36,7 +37,7 @@ class Ladder(Source):
         self,
         split: str = "train",
         *,
-        of: str = "mnist",
+        pictures_from: str = "mnist",
         canvases: Sequence[int] = (60, 100, 250, 500, 1000),
         canvas: int | None = None,
         clutter: float = 8.0,
@@ -54,9 +55,9 @@ class Ladder(Source):
             raise ValueError(f"a ladder needs canvases and clutter of at least 0, got {canvases} and {clutter}")
         if not 0 <= approach <= 1:
             raise ValueError(f"approach lies in [0, 1], got {approach}")
-        kind = SOURCES.resolve(of)
+        kind = SOURCES.resolve(pictures_from)
         if not issubclass(kind, Composed):
-            raise ValueError(f"a ladder is of digit-type sources (mnist, digits, ...), not of {of!r}")
+            raise ValueError(f"a ladder is of digit-type sources (mnist, digits, ...), not of {pictures_from!r}")
         first = kind(split, canvas=min(canvases), clutter=0, augment=augment, root=root, download=download)
         self.steps: list[Composed] = []
         for canvas in canvases:
@@ -67,7 +68,7 @@ class Ladder(Source):
         self.approach = approach
         self.canvas = canvases[0] if len(canvases) == 1 else None
 
-    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+    def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return boxes [B, 4] around the target: its own, or in a share `approach` of the scenes a larger one.
 
         How much larger is drawn log-uniformly up to the whole image.

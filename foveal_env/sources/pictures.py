@@ -13,12 +13,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
+from foveal_env.data import Scenes
 from foveal_env.images import Images
-from foveal_env.slides import OtherKind, Slide, is_slide, open_slide
-from foveal_env.sources.base import SPLITS, Scenes, Source, scramble, shuffled
+from foveal_env.images.slides import OtherKind, Slide, is_slide, open_slide
+from foveal_env.kernels.threads import Threads
+from foveal_env.sources.base import SPLITS, Source, scramble, shuffled
 from foveal_env.sources.composed import split_training
 from foveal_env.sources.torchvision_data import open_dataset
-from foveal_env.threads import Threads
 
 COLOURS = {1: "L", 3: "RGB"}
 SUFFIXES = (".bmp", ".btf", ".gif", ".jpeg", ".jpg", ".png", ".svs", ".tf8", ".tif", ".tiff", ".webp")
@@ -81,11 +82,11 @@ class Cifar10(Pictures):
 class Files(Pictures):
     """Base of sources that read a picture from its file whenever a scene shows it.
 
-    Files are read by several threads at once, ahead of the scenes that show them (`foveal_env.sources.ahead`); what is
+    Files are read by several threads at once, ahead of the scenes that show them (`foveal_env.sources.prefetch`); what is
     held in memory is what is on show and what comes next, however large the folder.
     """
 
-    waits = True
+    reads_files = True
 
     def __init__(
         self, split: str, *, channels: int, max_pixels: int = MAX_PIXELS, skip: bool = False, augment: bool = False
@@ -96,7 +97,7 @@ class Files(Pictures):
         self.channels, self.max_pixels, self.skip = channels, max_pixels, skip
         self.augment = augment and split == "train"
         self.paths: list[Path] = []
-        self.skipped: set[int] = set()  # pictures that could not be read when a scene wanted to show them
+        self.skipped: set[int] = set()  # pictures that could not be read when a scene question to show them
 
     def pictures(self, which: Tensor, index: Tensor) -> tuple[Images, Tensor]:
         """Read the pictures with these numbers, several at once.
@@ -277,7 +278,7 @@ def varied(picture: "Tensor | Slide", draw: Tensor) -> "Tensor | Slide":
 
 
 def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MAX_PIXELS) -> "Tensor | Slide":
-    """Read a picture file, upright, as [C, H, W] uint8; a tiled TIFF is opened as a `foveal_env.slides.Slide`.
+    """Read a picture file, upright, as [C, H, W] uint8; a tiled TIFF is opened as a `foveal_env.images.slides.Slide`.
 
     16 bits a channel become 8; what is transparent is laid on black, as is what lies outside a picture; of an
     animation the first picture is taken. A tiled TIFF of a kind that is not looked at tile by tile (a palette, CMYK,

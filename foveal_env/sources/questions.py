@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foveal_env.data import Scenes
 from foveal_env.sources.arranged import Arranged, boxes
-from foveal_env.sources.base import Scenes
 
 MOST = 3  # of the counted class
 QUESTIONS = ("large", "where", "count")
@@ -20,19 +20,19 @@ class Questions(Arranged):
     - "where": where is the small picture of the named class? There is exactly one.
     - "count": how many of the named class are there, 0 to 3?
 
-    The prompt is one of 3 questions, then one of K classes (none for "large"). ``scenes(index, wanted=...)`` asks the
+    The prompt is one of 3 questions, then one of K classes (none for "large"). ``scenes(index, question=...)`` asks the
     same scene another question, by its number.
 
     Args:
         split: "train", "validation" or "test".
-        of: source of the pictures: a digit-type one, or "folder" with the option `folder`.
+        pictures_from: source of the pictures: a digit-type one, or "folder" with the option `folder`.
         canvas: side of the square canvas in px, or several of them, each equally likely.
         clutter: pieces of 8x8 px clutter on 100 x 100 px.
         background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
         ask: the question that is asked, or None for all in turn.
         augment: rotate, scale and shear each picture a little, at random; in the training split only.
         side: px that pictures of a folder are resized to.
-        folder: the folder of classes, for ``of="folder"``.
+        folder: the folder of classes, for ``pictures_from="folder"``.
         root: folder of the data set, by default the variable FOVEAL_DATA.
         download: fetch the data set into `root` if it is not there.
     """
@@ -41,7 +41,7 @@ class Questions(Arranged):
         self,
         split: str = "train",
         *,
-        of: str = "digits",
+        pictures_from: str = "digits",
         canvas: int | list[int] = 180,
         clutter: float = 4.0,
         background: str | None = None,
@@ -56,7 +56,7 @@ class Questions(Arranged):
             raise ValueError(f"unknown question {ask!r}; known: {', '.join(QUESTIONS)}, or None for all")
         super().__init__(
             split,
-            of=of,
+            pictures_from=pictures_from,
             canvas=canvas,
             clutter=clutter,
             background=background,
@@ -70,8 +70,8 @@ class Questions(Arranged):
         )
         if len(self.classes) < 3 + MOST:
             raise ValueError(f"the questions need at least {3 + MOST} classes, got {len(self.classes)}")
-        self.ask, self.asks = ask, (*QUESTIONS, *self.classes)
-        self.prompt_size = len(self.asks)
+        self.ask, self.prompt_names = ask, (*QUESTIONS, *self.classes)
+        self.prompt_size = len(self.prompt_names)
         self._sides = torch.tensor([2 * self.side, *[self.side] * (1 + MOST)])
 
     @property
@@ -83,11 +83,11 @@ class Questions(Arranged):
             "count": {"task": "classify", "config": {"classes": [str(number) for number in range(MOST + 1)]}},
         }
 
-    def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
-        """Return scenes [B] on one canvas; `wanted` [B] is added to the number of the question."""
+    def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
+        """Return scenes [B] on one canvas; `question` [B] is added to the number of the question."""
         own = torch.arange(len(index))
         asked = self.draw(index, 10) if self.ask is None else torch.full_like(index, QUESTIONS.index(self.ask))
-        asked = (asked + wanted) % len(QUESTIONS)
+        asked = (asked + question) % len(QUESTIONS)
         order = self.order(index)  # the class to find, the one to count, that of the large picture, and others
         count = self.draw(index, 11) % (MOST + 1)
         counted = torch.arange(MOST) < count[:, None]
@@ -117,3 +117,17 @@ class Questions(Arranged):
             prompt=torch.cat([nn.functional.one_hot(asked, len(QUESTIONS)), named], dim=1).float(),
             index=index,
         )
+
+    def _asked(self, scenes: Scenes, row: int) -> str:
+        return QUESTIONS[int(scenes.prompt[row, : len(QUESTIONS)].argmax())]
+
+    def question_text(self, scenes: Scenes, row: int) -> str:
+        """Return the question of a scene in words."""
+        named = self.prompt_names[len(QUESTIONS) + int(scenes.prompt[row, len(QUESTIONS) :].argmax())]
+        words = {"large": "what is the large one?", "where": f"where is the {named}?", "count": f"how many {named}s?"}
+        return words[self._asked(scenes, row)]
+
+    def truth_text(self, scenes: Scenes, row: int) -> str:
+        """Return the right answer of a scene in words."""
+        config = self.questions[self._asked(scenes, row)]["config"]
+        return config.get("classes", self.classes)[int(scenes.label[row])]

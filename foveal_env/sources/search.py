@@ -5,8 +5,8 @@ import os
 import torch
 from torch import Tensor, nn
 
+from foveal_env.data import Scenes
 from foveal_env.sources.arranged import Arranged, boxes
-from foveal_env.sources.base import Scenes
 
 PROMPTS = ("class", "example")
 AIMED = 0.6  # of stage 1, in which `aim` falls to 0
@@ -16,11 +16,11 @@ EXAMPLE_SIDE = 14  # px of the patch that an example is shown as
 class Search(Arranged):
     """Where is the 7? Candidates of different classes, and a prompt that names one of them.
 
-    ``scenes(index, wanted=...)`` asks the same scene for another of its candidates.
+    ``scenes(index, question=...)`` asks the same scene for another of its candidates.
 
     Args:
         split: "train", "validation" or "test".
-        of: source of the candidates: a digit-type one, or "folder" with the option `folder`.
+        pictures_from: source of the candidates: a digit-type one, or "folder" with the option `folder`.
         canvas: side of the square canvas in px, or several of them, each equally likely.
         candidates: pictures in a scene, each of another class; one of them is the target.
         clutter: pieces of 8x8 px clutter on 100 x 100 px.
@@ -31,7 +31,7 @@ class Search(Arranged):
         prompt: "class": which class to find, one of K; "example": another picture of that class, 14 x 14 px.
         augment: rotate, scale and shear each candidate a little, at random; in the training split only.
         side: px that pictures of a folder are resized to.
-        folder: the folder of classes, for ``of="folder"``.
+        folder: the folder of classes, for ``pictures_from="folder"``.
         root: folder of the data set, by default the variable FOVEAL_DATA.
         download: fetch the data set into `root` if it is not there.
     """
@@ -40,7 +40,7 @@ class Search(Arranged):
         self,
         split: str = "train",
         *,
-        of: str = "digits",
+        pictures_from: str = "digits",
         canvas: int | list[int] = 100,
         candidates: int = 4,
         clutter: float = 4.0,
@@ -57,7 +57,7 @@ class Search(Arranged):
             raise ValueError(f"unknown prompt {prompt!r}; known: {', '.join(PROMPTS)}")
         super().__init__(
             split,
-            of=of,
+            pictures_from=pictures_from,
             canvas=canvas,
             clutter=clutter,
             background=background,
@@ -74,31 +74,39 @@ class Search(Arranged):
             raise ValueError(f"aim lies in [0, 1], got {aim}")
         self.candidates, self.prompt, self.aim = candidates, prompt, aim
         self.prompt_size = len(self.classes) if prompt == "class" else EXAMPLE_SIDE**2
-        self.asks = self.classes if prompt == "class" else (f"an example of {EXAMPLE_SIDE} x {EXAMPLE_SIDE} px",)
+        self.prompt_names = (
+            self.classes if prompt == "class" else (f"an example of {EXAMPLE_SIDE} x {EXAMPLE_SIDE} px",)
+        )
 
-    def nearby(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+    def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return the box of the target in some scenes, see `aim`, in the others that of any candidate, [B, 4]."""
-        box = super().nearby(scenes, generator)
+        box = super().candidate_boxes(scenes, generator)
         aimed = torch.rand(len(scenes), 1, generator=generator) < self.aim * max(0.0, 1 - progress / AIMED)
         return torch.where(aimed.to(box.device), scenes.box, box)
 
-    def compose(self, index: Tensor, wanted: Tensor, canvas: int) -> Scenes:
-        """Return scenes [B] on one canvas; `wanted` [B] is the number of the candidate to find."""
-        if len(wanted) and not 0 <= int(wanted.min()) <= int(wanted.max()) < self.candidates:
-            raise ValueError(f"a scene has candidates 0 to {self.candidates - 1}, wanted {wanted.unique().tolist()}")
+    def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
+        """Return scenes [B] on one canvas; `question` [B] is the number of the candidate to find."""
+        if len(question) and not 0 <= int(question.min()) <= int(question.max()) < self.candidates:
+            raise ValueError(
+                f"a scene has candidates 0 to {self.candidates - 1}, question {question.unique().tolist()}"
+            )
         own = torch.arange(len(index))
         labels = self.order(index)[:, : self.candidates]
         which = self.picture(labels, self.draw(index[:, None], 5, torch.arange(self.candidates)))
         corner = self.corners(index, canvas, self._sides)
-        label = labels[own, wanted]
-        shown = which[own, wanted]
+        label = labels[own, question]
+        shown = which[own, question]
         return Scenes(
             images=self.painted(index, canvas, [(self.shown(which, index), corner)]),
             label=label,
-            box=boxes(corner[own, wanted], self._sides[0], canvas),
+            box=boxes(corner[own, question], self._sides[0], canvas),
             prompt=self._prompts(label, shown, index),
             index=index,
         )
+
+    def question_text(self, scenes: Scenes, row: int) -> str:
+        """Return what is to be found in a scene, in words."""
+        return f"where is the {self.classes[int(scenes.label[row])]}?"
 
     def _prompts(self, label: Tensor, shown: Tensor, index: Tensor) -> Tensor:
         if self.prompt == "class":

@@ -1,6 +1,6 @@
 """Tasks: what is asked of a scene, as a head on the state and a judge of its answers."""
 
-from encoders.registry import Registry
+from foveal_env.registry import Registry
 
 TASKS = Registry(
     "task",

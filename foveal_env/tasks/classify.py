@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import Judgement, Task
+from foveal_env.data import Outcome, Scenes
+from foveal_env.sources.base import Source
+from foveal_env.tasks.base import Task
 
 
 class Classify(Task):
@@ -21,17 +22,17 @@ class Classify(Task):
         """Return the logits [B, classes]."""
         return self.linear(state[:, 0])
 
-    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+    def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge logits [B, classes]: loss and probability are those of the true class."""
         loss = nn.functional.cross_entropy(answer.float(), scenes.label, reduction="none")
         prediction = answer.argmax(dim=-1)
-        return Judgement(loss, (-loss).exp(), prediction == scenes.label, prediction)
+        return Outcome(loss, (-loss).exp(), prediction == scenes.label, prediction)
 
-    def words(self, prediction: Tensor, prompt: Tensor) -> str:
+    def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
         """Return the name of the class."""
         return self.classes[int(prediction)]
 
     @staticmethod
-    def describe(source: Source) -> dict[str, Any]:
+    def config_for(source: Source) -> dict[str, Any]:
         """Return the names of the classes."""
         return {"classes": list(source.classes)}

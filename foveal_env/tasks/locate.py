@@ -1,15 +1,13 @@
 """Where is it, and how large?"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import Judgement, Task
-
-if TYPE_CHECKING:
-    from foveal_env.world import Episode
+from foveal_env.data import Episode, Outcome, Scenes
+from foveal_env.sources.base import Source
+from foveal_env.tasks.base import Task
 
 RIGHT = 0.5  # IoU from which on a box counts as right, as in PASCAL VOC
 
@@ -35,16 +33,16 @@ class Locate(Task):
         x, y, width, height = self.read(state).unbind(dim=-1)
         return torch.stack([x, y, width.clamp(-8, 1).exp(), height.clamp(-8, 1).exp()], dim=-1)
 
-    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+    def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge boxes [B, 4]."""
         answer = answer.float()
         size = (answer[:, 2:] / scenes.box[:, 2:]).log().abs().mean(dim=-1)
         loss = distance(answer[:, :2], scenes.box).log1p() + size
         overlap = iou(answer, scenes.box)
-        return Judgement(loss, overlap, overlap >= RIGHT, answer)
+        return Outcome(loss, overlap, overlap >= RIGHT, answer)
 
     @staticmethod
-    def describe(source: Source) -> dict[str, Any]:
+    def config_for(source: Source) -> dict[str, Any]:
         """Return nothing: a box is a box."""
         return {}
 
@@ -52,9 +50,9 @@ class Locate(Task):
         """Return the box itself."""
         return prediction[None]
 
-    def info(self, episode: "Episode") -> dict[str, Tensor]:
+    def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the distance of the centres in sides of the target, and the IoU."""
-        prediction = episode.judgement.prediction
+        prediction = episode.outcome.prediction
         return {
             "distance": distance(prediction[:, :2], episode.scenes.box),
             "iou": iou(prediction, episode.scenes.box),

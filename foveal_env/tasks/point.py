@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import Judgement, Task
+from foveal_env.data import Outcome, Scenes
+from foveal_env.sources.base import Source
+from foveal_env.tasks.base import Task
 from foveal_env.tasks.locate import distance
 
 
@@ -39,14 +40,14 @@ class Point(Task):
         """Return points [B, 2] in the coordinates of a gaze."""
         return self.read(state)
 
-    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+    def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge points [B, 2]."""
         answer = answer.float()
         far = distance(answer, scenes.box)
-        return Judgement(far.log1p(), 1 / (1 + far), far <= self.tolerance, answer)
+        return Outcome(far.log1p(), 1 / (1 + far), far <= self.tolerance, answer)
 
     @staticmethod
-    def describe(source: Source) -> dict[str, Any]:
+    def config_for(source: Source) -> dict[str, Any]:
         """Return nothing: a point is a point."""
         return {}
 

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import Judgement, Task
+from foveal_env.data import Outcome, Scenes
+from foveal_env.sources.base import Source
+from foveal_env.tasks.base import Task
 
 
 class Reconstruct(Task):
@@ -37,19 +38,19 @@ class Reconstruct(Task):
         """Return pictures [B, C, side, side], full scale being 1."""
         return self.mean + self.read(state).unflatten(-1, self.shape)
 
-    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+    def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge pictures [B, C, side, side]."""
         answer = answer.float()
         loss = (answer - small(scenes, self.shape[-1])).square().flatten(1).mean(dim=1) / self.variance
-        return Judgement(loss, (1 - loss).clamp(min=0), loss < 0.5, answer)
+        return Outcome(loss, (1 - loss).clamp(min=0), loss < 0.5, answer)
 
     @staticmethod
-    def describe(source: Source) -> dict[str, Any]:
+    def config_for(source: Source) -> dict[str, Any]:
         """Return the channels."""
         return {"channels": source.channels}
 
     @staticmethod
-    def measure(source: Source) -> dict[str, Any]:
+    def statistics_of(source: Source) -> dict[str, Any]:
         """Return mean and variance of some scenes in low resolution."""
         pictures = small(source.scenes(torch.arange(64)), 16)
         variance = pictures.var().item()

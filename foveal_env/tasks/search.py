@@ -1,17 +1,11 @@
 """Find it: the episode ends as soon as the head points at the target."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes
-from foveal_env.tasks.base import Judgement
+from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.tasks.locate import distance
 from foveal_env.tasks.point import Point
-
-if TYPE_CHECKING:
-    from foveal_env.world import Episode
 
 CELLS = 16  # along a side of the image
 
@@ -38,15 +32,15 @@ class Search(Point):
             nn.Flatten(), nn.Linear(tokens * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 + CELLS**2)
         )
 
-    def judge(self, answer: Tensor, scenes: Scenes) -> Judgement:
+    def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge what `forward` returns."""
         point, cells = answer.float().split((2, CELLS**2), dim=1)
         column, row = ((scenes.box[:, :2] + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
         surprise = nn.functional.cross_entropy(cells, row * CELLS + column, reduction="none")
         far = distance(point, scenes.box)
-        return Judgement(far.log1p() + surprise, (-surprise).exp(), far <= self.tolerance, point)
+        return Outcome(far.log1p() + surprise, (-surprise).exp(), far <= self.tolerance, point)
 
-    def info(self, episode: "Episode") -> dict[str, Tensor]:
+    def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the distance in sides of the target, the length of the gaze's path in px, and SPL.
 
         SPL is success weighted by path length (Anderson et al. 2018, arXiv 1807.06757): success x l / max(p, l), where
@@ -63,5 +57,5 @@ class Search(Point):
         reach = self.tolerance * (scenes.box[:, 2:] * half[:, 0]).mean(dim=-1)
         shortest = (away.square().sum(dim=-1).sqrt() - reach).clamp(min=0)
         longer = (path > shortest) & (shortest > 0)
-        spl = torch.where(longer, shortest / path, 1.0) * episode.judgement.correct
-        return {"distance": distance(episode.judgement.prediction, scenes.box), "path_length": path, "spl": spl}
+        spl = torch.where(longer, shortest / path, 1.0) * episode.outcome.correct
+        return {"distance": distance(episode.outcome.prediction, scenes.box), "path_length": path, "spl": spl}

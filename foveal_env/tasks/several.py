@@ -1,16 +1,14 @@
 """Several questions to one encoder: the prompt says which, and each has its own head."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.tasks.base import Judgement, Task
-
-if TYPE_CHECKING:
-    from foveal_env.world import Episode
+from foveal_env.data import Episode, Outcome, Scenes
+from foveal_env.sources.base import Source
+from foveal_env.tasks.base import Task
 
 
 class Several(Task):
@@ -53,19 +51,19 @@ class Several(Task):
         """Return the answer of each head to every scene."""
         return [head(state) for head in self.heads.values()]
 
-    def judge(self, answer: list[Tensor], scenes: Scenes) -> Judgement:
+    def score(self, answer: list[Tensor], scenes: Scenes) -> Outcome:
         """Judge the answer to the question that each scene asks."""
         asked = self.asked(scenes.prompt)
         parts, order = [], []
         for number, (head, own) in enumerate(zip(self.heads.values(), answer, strict=True)):
             rows = (asked == number).nonzero().flatten()
             if len(rows):
-                judged = head.judge(own[rows], scenes.rows(rows))
+                judged = head.score(own[rows], scenes.rows(rows))
                 flat = judged.prediction.float().reshape(len(rows), -1)
                 padded = nn.functional.pad(flat, (0, self.answer_size - flat.shape[1]))
-                parts.append(Judgement(judged.loss, judged.probability, judged.correct, padded))
+                parts.append(Outcome(judged.loss, judged.score, judged.correct, padded))
                 order.append(rows)
-        return Judgement.cat(parts).rows(torch.cat(order).argsort())
+        return Outcome.cat(parts).rows(torch.cat(order).argsort())
 
     def asked(self, prompt: Tensor) -> Tensor:
         """Return the number of the question that prompts [..., Q] ask."""
@@ -76,23 +74,23 @@ class Several(Task):
         head = list(self.heads.values())[int(self.asked(prompt))]
         return head.boxes(prediction[: head.answer_size], prompt)
 
-    def info(self, episode: "Episode") -> dict[str, Tensor]:
+    def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return what the heads tell, each of the scenes that ask its question; NaN of the others."""
-        asked, judgement, told = self.asked(episode.scenes.prompt), episode.judgement, {}
+        asked, outcome, told = self.asked(episode.scenes.prompt), episode.outcome, {}
         for number, head in enumerate(self.heads.values()):
-            own = replace(judgement, prediction=judgement.prediction[:, : head.answer_size])
-            for name, column in head.info(replace(episode, judgement=own)).items():
+            own = replace(outcome, prediction=outcome.prediction[:, : head.answer_size])
+            for name, column in head.info(replace(episode, outcome=own)).items():
                 before = told.get(name, torch.full_like(column, torch.nan))
                 told[name] = torch.where(asked == number, column, before)
         return told
 
-    def words(self, prediction: Tensor, prompt: Tensor) -> str:
+    def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
         """Return those of the question's own head."""
         head = list(self.heads.values())[int(self.asked(prompt))]
-        return head.words(prediction[: head.answer_size], prompt)
+        return head.answer_text(prediction[: head.answer_size], prompt)
 
     @staticmethod
-    def describe(source: Source) -> dict[str, Any]:
+    def config_for(source: Source) -> dict[str, Any]:
         """Return the questions that a source asks (its attribute `questions`)."""
         if not hasattr(source, "questions"):
             raise ValueError("the task 'several' needs a source that asks several questions, such as 'questions'")

@@ -1,6 +1,6 @@
 """What matters on `cluttered60`: short trainings that differ from the first of them in one setting each.
 
-``python -m benchmarks.ablations`` trains what is missing under runs/benchmarks/ablations, on training scenes, judges on
+``python -m benchmarks.literature.ablations`` trains what is missing under runs/benchmarks/ablations, on training scenes, judges on
 validation scenes alone, and writes results/ablations.json and the table in benchmarks/README.md.
 """
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import RESULTS, ROOT, call, put_in
-from benchmarks.glimpses import FOLDER as ROW_FOLDER
-from benchmarks.glimpses import ROWS, options
+from benchmarks.literature.run import FOLDER as ROW_FOLDER
+from benchmarks.literature.run import ROWS, options
 from foveal_env.checkpoint import write_json
 from foveal_env.perception import Perception
 
@@ -75,13 +75,13 @@ def folder_of(stage: str, name: str) -> Path:
 
 
 def policy(folder: Path, perception: str, changes: dict[str, Any]) -> dict[str, float]:
-    """Train a policy on a perception and judge it and its controls, if that is not done; return their accuracies."""
+    """Train a policy on a perception and judge it and its baselines, if that is not done; return their accuracies."""
     if not (folder / "results.json").is_file():
         chosen = {"reward": ROW.reward, "seed": 0, "grpo.discount": ROW.agent_options["grpo"]["discount"], **changes}
         call(
             f"compare --perception {perception} --glimpses {ROW.glimpses} --precision auto --seeds 1 "
             f"--split validation --scenes {SCENES} --train_glimpses {BUDGET} --learners grpo "
-            "--controls random oracle --oracle.spread 0.15",
+            "--baselines random oracle --oracle.spread 0.15",
             *options("", chosen),
             *["--out", str(folder)],
         )
@@ -146,7 +146,7 @@ def main() -> None:
     for name in STAGE_2 if everything else chosen.stage2 or []:
         stage_2(name)
     contents = {
-        "command": "python -m benchmarks.ablations",
+        "command": "python -m benchmarks.literature.ablations",
         "split": "validation",
         "scenes": SCENES,
         "stage 1": {name: stage_1(name) for name in STAGE_1 if is_done("stage-1", name)},

@@ -6,8 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from foveal_env.sources.base import Scenes, Source
-from foveal_env.threads import Threads
+from foveal_env.data import Scenes
+from foveal_env.kernels.threads import Threads
+from foveal_env.sources.base import Source
 
 
 def _one_torch_thread(pool: ThreadPoolExecutor) -> None:
@@ -20,7 +21,7 @@ def _one_torch_thread(pool: ThreadPoolExecutor) -> None:
 _worker = Threads("foveal_env.ahead", count=1, prepare=_one_torch_thread)
 
 
-class Ahead:
+class Prefetcher:
     """Hands out the scenes of a source; those that were requested before are ready, or soon will be.
 
     A scene is a function of its index, so that whether, when and in which order scenes are requested changes nothing
@@ -32,24 +33,24 @@ class Ahead:
         self._places: dict[int, tuple[Future, int]] = {}  # index of a scene: the batch it is made in, and its row
         self._process = os.getpid()  # a forked child has no worker that would finish them
 
-    def request(self, index: Tensor) -> None:
+    def prefetch(self, index: Tensor) -> None:
         """Begin to make the scenes that will be asked for next, by index [B] int64; any others are given up.
 
         Does nothing for a source that does not wait for files.
         """
-        if not self.source.waits:
+        if not self.source.reads_files:
             return
         numbers = list(dict.fromkeys(index.tolist()))
-        wanted = {number: self._places[number] for number in numbers if number in self._places}
-        for future in {future for future, _ in self._places.values()} - {future for future, _ in wanted.values()}:
+        question = {number: self._places[number] for number in numbers if number in self._places}
+        for future in {future for future, _ in self._places.values()} - {future for future, _ in question.values()}:
             future.cancel()
-        self._places, self._process = wanted, os.getpid()
+        self._places, self._process = question, os.getpid()
         missing = [number for number in numbers if number not in self._places]
         if missing:
             future = _worker.submit(self.source.scenes, torch.tensor(missing))
             self._places.update((number, (future, row)) for row, number in enumerate(missing))
 
-    def take(self, index: Tensor) -> Scenes:
+    def get(self, index: Tensor) -> Scenes:
         """Return scenes by index [B] int64; what the source raises for any of them is raised here."""
         numbers = index.tolist()
         if self._process != os.getpid() or any(number not in self._places for number in numbers):

@@ -6,7 +6,7 @@ over the texels of the first level in which it is less than 2 * FINEST texels wi
 of them: exact in the image itself, and for a larger box wrong only in the texels that its border cuts. What lies
 outside the image is 0.
 
-Why not integral images, as in arXiv 2604.20392: measured with `python -m benchmarks.structures` on two cores, all
+Why not integral images, as in arXiv 2604.20392: measured with `python -m benchmarks.images.integral_images` on two cores, all
 compiled (the pyramid's loop into vectors, those of the tables, which gather, as they are), for 64 glimpses of eight
 zooms of 16 px, against a table of 32 bits read in whole pixels, the papers' way, and one of 64 bits interpolated
 between them,
@@ -45,7 +45,9 @@ class Images(Batch):
     texels: Tensor  # [V, C] uint8, of each image level after level, each row by row
     offset: Tensor  # [B] int64, first texel of each image
     size: Tensor  # [B, 2] int64 (H, W) in px
-    slides: tuple[Any, ...] = ()  # of each image its `foveal_env.slides.Slide`, or None; () if none of them is one
+    slides: tuple[
+        Any, ...
+    ] = ()  # of each image its `foveal_env.images.slides.Slide`, or None; () if none of them is one
 
     @staticmethod
     def prepare(pictures: Tensor | Sequence[Any]) -> "Images":
@@ -167,7 +169,7 @@ class Images(Batch):
         if centre.shape != (*side.shape, 2) or len(side) != len(self):
             raise ValueError(f"{len(self)} images, but centres {list(centre.shape)} and sides {list(side.shape)}")
         if not (self.slides or self.texels.is_cuda):
-            from foveal_env import boxes
+            from foveal_env.kernels import box_averages as boxes
 
             found = boxes.box_averages(self.texels, self.offset, self.size, centre, side, patch=patch, finest=FINEST)
             if found is not None:

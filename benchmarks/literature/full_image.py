@@ -1,4 +1,4 @@
-"""Controls that read the whole image at once: a convolutional net and a plain ViT."""
+"""Baselines that read the whole image at once: a convolutional net and a plain ViT."""
 
 import math
 import time
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from foveal_env.perception import arithmetic
+from foveal_env.devices import arithmetic
 from foveal_env.sources.base import Source
 from foveal_env.tasks.reconstruct import small
 

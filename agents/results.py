@@ -14,14 +14,12 @@ import numpy as np
 from scipy import stats
 from torch import Tensor
 
-from agents.base import Agent, Evaluation
+from foveal_agents.base import Agent, Evaluation
 from foveal_env.checkpoint import write_atomically, write_json
-from foveal_env.render import draw
-from foveal_env.sources.base import Scenes
 from foveal_env.world import World
 
 PACKAGES = ("foveal-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
-CONTROLS = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")  # drawn dashed
+BASELINES = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")  # drawn dashed
 
 
 def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
@@ -51,7 +49,7 @@ def results(world: World, rows: list[dict[str, Any]], *, command: str, seed: int
         "task": world.perception.spec["task"],
         "source": world.options.get("source") or world.perception.spec["source"],
         "canvas": getattr(world.source, "canvas", None),
-        "glimpses": world.glimpses,
+        "glimpses": world.rules.glimpses,
         "sensor_pixels_per_glimpse": world.layout.pixels,
         "perception": str(world.options.get("perception")),
         "split": world.source.split,
@@ -121,12 +119,12 @@ def gap_closed(rows: Sequence[dict[str, Any]], agent: str) -> float | None:
 
 
 def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
-    """Plot accuracy against looks, controls dashed, with 95 % intervals over seeds."""
+    """Plot accuracy against looks, baselines dashed, with 95 % intervals over seeds."""
     figure, axes = _figure(7, 4.5)
     for name, (mean, half, count) in summarise(contents["rows"]).items():
         looks = np.arange(len(mean))
         label = f"{name} ({count} seeds)" if count > 1 else name
-        (line,) = axes.plot(looks, 100 * mean, "--" if name in CONTROLS else "-", marker="o", ms=4, label=label)
+        (line,) = axes.plot(looks, 100 * mean, "--" if name in BASELINES else "-", marker="o", ms=4, label=label)
         axes.fill_between(looks, 100 * (mean - half), 100 * (mean + half), color=line.get_color(), alpha=0.2, lw=0)
     axes.set_xticks(range(contents["glimpses"] + 1))
     axes.set_xlabel("glimpses after the first look")
@@ -157,28 +155,17 @@ def scan_paths(
     figure = matplotlib.figure.Figure((width * columns, (width * tallest + 0.3) * lines), layout="constrained")
     for place, number in enumerate(rows):
         axes = figure.add_subplot(lines, columns, place + 1)
-        picture, gazes = scenes.images.pixels(place).cpu().numpy(), evaluation.gazes[number].numpy()
-        answer = evaluation.prediction[number], scenes.prompt[place].cpu()
-        boxes = world.perception.task.boxes(*answer).numpy()
-        side = 480 if width < 5 else 960
-        axes.imshow(draw(picture, gazes, world.layout, side=side, zoom_reach=world.zoom_reach, boxes=boxes))
+        prediction = evaluation.prediction[number]
+        axes.imshow(world.draw(scenes, place, evaluation.gazes[number], prediction, side=480 if width < 5 else 960))
         axes.axis("off")
-        truth, words = _truth(world, scenes, place), world.perception.task.words(*answer)
+        question, words = world.question_text(scenes, place), world.answer_text(scenes, place, prediction)
+        truth = f"{question} {world.truth_text(scenes, place)}" if question else world.truth_text(scenes, place)
         said = f"answers {words}" if words else "wrong"
         first = _first_right(evaluation.correct[number])
         title = f"{truth}: " + (f"right from look {first}" if first is not None else said)
         wrong = truth_known and first is None
         axes.set_title(title if truth_known else said, fontsize=9, color="firebrick" if wrong else "black")
     return figure
-
-
-def _truth(world: World, scenes: Scenes, row: int) -> str:
-    """Say in words what is asked of a scene and what is true of it."""
-    label, questions = int(scenes.label[row]), getattr(world.source, "questions", None)
-    if not questions:
-        return world.source.classes[label]
-    asked = list(questions)[int(scenes.prompt[row, : len(questions)].argmax())]
-    return f"{asked} {questions[asked]['config'].get('classes', world.source.classes)[label]}"
 
 
 def save_figure(path: str | os.PathLike, figure: Any) -> None:

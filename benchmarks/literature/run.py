@@ -1,6 +1,6 @@
-"""The evidence: rows of the glimpse literature, from stage 1 to the test table, each with its controls and seeds.
+"""The evidence: rows of the glimpse literature, from stage 1 to the test table, each with its baselines and seeds.
 
-``python -m benchmarks.glimpses --row cluttered60`` makes a row from the data under FOVEAL_DATA and writes
+``python -m benchmarks.literature.run --row cluttered60`` makes a row from the data under FOVEAL_DATA and writes
 results/cluttered60.json; it goes on where it was interrupted. ``--report`` makes every table and plot again from the
 files in results/.
 """
@@ -18,16 +18,17 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from agents.base import Agent, load_agent, make_agent
-from agents.report import results
-from agents.report import row as entry_of
 from benchmarks import RESULTS, ROOT, call, judged
-from benchmarks.full_image import ConvNet, ViT, accuracy_full_image, train_full_image
-from encoders.base import Glimpse
+from benchmarks.literature.full_image import ConvNet, ViT, accuracy_full_image, train_full_image
+from foveal_agents.base import Agent, load_agent, make_agent
+from foveal_agents.results import results
+from foveal_agents.results import row as entry_of
+from foveal_encoders.base import Glimpse
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
+from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
-from foveal_env.world import World, make_source, make_world
+from foveal_env.world import World
 
 FOLDER = ROOT / "runs" / "benchmarks" / "glimpses"
 AGENT_OPTIONS = {
@@ -37,7 +38,7 @@ AGENT_OPTIONS = {
     "a2c": {"gamma": 0.7},
     "sac": {"gamma": 0.7},
 }
-CONTROLS = ("random", "centre", "raster", "oracle", "greedy_oracle")
+BASELINES = ("random", "centre", "raster", "oracle", "greedy_oracle")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Row:
     reward: str = "gain"
     first_look: str | None = "centre"
     agent_options: dict[str, dict[str, Any]] = field(default_factory=lambda: AGENT_OPTIONS)
-    controls: tuple[str, ...] = CONTROLS
+    baselines: tuple[str, ...] = BASELINES
     scenes: int = 10_000
     canvases: tuple[int, ...] = ()
     perceptions: int = 2
@@ -167,14 +168,14 @@ ROWS: dict[str, Row] = {
         first_look=None,
         budget=400_000,
         side=160,
-        to_beat="random control + 3.3 points; ViT of the same width, depth and budget - 2 points",
+        to_beat="random baseline + 3.3 points; ViT of the same width, depth and budget - 2 points",
         full_image={
             "ViT": lambda: ViT(3, 10, side=160, width=128, depth=2, heads=4),
             "conv net": lambda: ConvNet(3, 10),
         },
         learners=("grpo",),
         agent_options={"grpo": {"discount": 0.7, "grid": 8, "inhibition": 0.3}},
-        controls=("random", "centre", "raster", "spiral", "greedy_oracle"),
+        baselines=("random", "centre", "raster", "spiral", "greedy_oracle"),
         scenes=3925,
         perceptions=1,
     ),
@@ -210,7 +211,7 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
                 policy = before / "policy" / f"grpo-{seed}" / "policy.safetensors"
                 if not (before / "policy" / "results.json").is_file():
                     call(
-                        f"compare --learners grpo --controls random oracle --seed {seed} --seeds 1 --split validation "
+                        f"compare --learners grpo --baselines random oracle --seed {seed} --seeds 1 --split validation "
                         f"--scenes 1800 --resume --train_glimpses {row.between}",
                         *stage_two(row, before / "perception.safetensors", ("grpo", "random", "oracle")),
                         *["--out", str(before / "policy")],
@@ -237,9 +238,9 @@ def compare(row: Row, seed: int, perception: Path) -> dict[str, Any]:
     if not done.is_file() or json.loads(done.read_text()) != list(learners):
         call(
             f"compare --learners {' '.join(learners)} "
-            f"--controls {' '.join(row.controls)} --seeds {row.policies} --scenes {row.scenes} --resume "
+            f"--baselines {' '.join(row.baselines)} --seeds {row.policies} --scenes {row.scenes} --resume "
             f"--train_glimpses {row.budget} --curve 20",
-            *stage_two(row, perception, (*row.controls, *learners)),
+            *stage_two(row, perception, (*row.baselines, *learners)),
             *["--out", str(folder)],
         )
         write_json(done, list(learners))
@@ -251,7 +252,7 @@ def compare_canvases(row: Row, seed: int, perception: Path) -> dict[str, Any]:
     folder = perception.parent.parent / "agents"
     if not (folder / "results.json").is_file():
         call(
-            f"compare --learners {' '.join(row.learners)} --controls random oracle --seeds {row.policies} --resume "
+            f"compare --learners {' '.join(row.learners)} --baselines random oracle --seeds {row.policies} --resume "
             f"--split validation --scenes 1800 --train_glimpses {row.budget} --curve 20",
             *stage_two(row, perception, ("oracle", *row.learners)),
             *["--out", str(folder)],
@@ -276,11 +277,11 @@ def compare_canvases(row: Row, seed: int, perception: Path) -> dict[str, Any]:
 
 
 def agents_of(row: Row, world: World, folder: Path) -> Iterator[Agent]:
-    """Yield the controls of a row, those that draw their gaze once for each seed, and its trained policies."""
+    """Yield the baselines of a row, those that draw their gaze once for each seed, and its trained policies."""
     for seed in range(row.policies):
-        for name in row.controls:
+        for name in row.baselines:
             agent = make_agent(name, world, seed=seed, **row.agent_options.get(name, {}))
-            if agent.draws or seed == 0:
+            if agent.is_stochastic or seed == 0:
                 yield agent
         for name in row.learners:
             yield load_agent(folder / f"{name}-{seed}" / "policy.safetensors", world)
@@ -296,8 +297,8 @@ def tested(world: World, agent: Agent, canvas: int, scenes: int) -> dict[str, An
 def full_image_rows(name: str, row: Row, seed: int, minutes: float) -> list[dict[str, Any]]:
     """Train and test the nets that see the whole image, each in the CPU time of stage 1."""
     rows = []
-    for control, make in row.full_image.items():
-        path = FOLDER / name / f"{control}-{seed}.json"
+    for baseline, make in row.full_image.items():
+        path = FOLDER / name / f"{baseline}-{seed}.json"
         if not path.is_file():
             own = [{"canvas": canvas} for canvas in row.canvases]
             source = make_source(
@@ -309,7 +310,7 @@ def full_image_rows(name: str, row: Row, seed: int, minutes: float) -> list[dict
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 net(torch.zeros(1, source.channels, row.side, row.side))
             entry = {
-                "agent": control,
+                "agent": baseline,
                 "seed": seed,
                 "train_glimpses": 0,
                 "train_seconds": spent["cpu_seconds"],
@@ -393,7 +394,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="make the tables and plots of all rows in results/")
     chosen = parser.parse_args()
     if chosen.row:
-        row, command = ROWS[chosen.row], shlex.join(["python", "-m", "benchmarks.glimpses", *sys.argv[1:]])
+        row, command = ROWS[chosen.row], shlex.join(["python", "-m", "benchmarks.literature.run", *sys.argv[1:]])
         changes = {"perceptions": chosen.perceptions, "learners": chosen.learners and tuple(chosen.learners)}
         row = replace(row, **{name: value for name, value in changes.items() if value})
     if chosen.row and chosen.stage1 is not None:
@@ -402,7 +403,7 @@ def main() -> None:
     if chosen.row:
         make(chosen.row, row, command)
     if chosen.row or chosen.report:
-        from benchmarks.report import report
+        from benchmarks.literature.report import report
 
         report()
     else:

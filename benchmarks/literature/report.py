@@ -9,9 +9,9 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from agents.report import CONTROLS, save_figure
 from benchmarks import RESULTS, ROOT, put_in
-from benchmarks.glimpses import ROWS
+from benchmarks.literature.run import ROWS
+from foveal_agents.results import BASELINES, save_figure
 
 SEVERAL_PIXELS = 6400  # sensor pixels of the published figure for 250 px
 PAGE = ROOT / "docs" / "glimpses.md"
@@ -153,7 +153,7 @@ def plot_ladder(path: Path, name: str, contents: dict[str, Any]) -> None:
     left, right = figure.subplots(1, 2)
     for agent, entries in by_agent(contents["rows"]).items():
         found = [errors(on_canvas(entries, canvas))[:, -1] for canvas in canvases]
-        style = ":" if "steps" in entries[0] else "--" if agent in CONTROLS else "-"
+        style = ":" if "steps" in entries[0] else "--" if agent in BASELINES else "-"
         left.errorbar(
             canvases,
             [values.mean() for values in found],
@@ -206,7 +206,7 @@ def plot(path: Path, name: str, contents: dict[str, Any]) -> None:
             continue
         looks = np.arange(len(mean))[first:]
         mean, deviation = mean[first:], deviation[first:]
-        (drawn,) = axes[0].plot(looks, mean, "--" if agent in CONTROLS else "-", marker="o", ms=4, label=agent)
+        (drawn,) = axes[0].plot(looks, mean, "--" if agent in BASELINES else "-", marker="o", ms=4, label=agent)
         axes[0].fill_between(looks, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2, lw=0)
         curves = [entry["curve"] for entry in entries if entry.get("curve")]
         if not curves:

@@ -153,7 +153,7 @@ def main() -> None:
                     found[kind].append(np.abs(average(table, kind, *one, LAYOUT.patch)[0] - right).ravel())
     for name, of in {"error_mean_255": np.mean, "error_p999_255": lambda e: np.quantile(e, 0.999)}.items():
         results[name] = {kind: round(float(of(np.concatenate(e))) * 255, 3) for kind, e in found.items()}
-    write_json(RESULTS / "structures.json", {"command": "python -m benchmarks.structures", **results})
+    write_json(RESULTS / "structures.json", {"command": "python -m benchmarks.images.integral_images", **results})
     for name, row in results.items():
         print(f"{name:36} {row}")
 

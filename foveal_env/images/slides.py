@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal_env.images import FINEST, Images
-from foveal_env.threads import Threads
+from foveal_env.images.batch import FINEST, Images
+from foveal_env.kernels.threads import Threads
 
 SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # as .tif and .tiff: slides where they are tiled
 OVERVIEW = 2**25  # px of the overview, at most: it is kept in memory, for the last few slides
@@ -190,7 +190,7 @@ class _Level:
 
 _cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
 _lock = threading.Lock()
-_readers = Threads("foveal_env.slides")
+_readers = Threads("foveal_env.images.slides")
 
 
 def _after_fork() -> None:

@@ -1,6 +1,6 @@
 """Does a perception's state tell where the target is? A net of two layers is trained to read it from the state.
 
-``python -m benchmarks.probe --perception cluttered60`` prints, after the first look, how often the probe names the
+``python -m benchmarks.literature.probe --perception cluttered60`` prints, after the first look, how often the probe names the
 target's cell of 16 x 16, and how often it is among the five likeliest, on validation scenes, by side of the canvas.
 A policy can only look at what the state knows. Beside it the same for the brightest cells, of the whole image in 16 x
 16 px, which needs no learning at all: where a target is brighter than what surrounds it, a state should know as much.
@@ -14,10 +14,11 @@ import argparse
 import torch
 from torch import Tensor, nn
 
-from agents.base import load_agent, rollout
-from encoders.base import Layout
+from foveal_agents.base import load_agent, rollout
+from foveal_encoders.base import Layout
+from foveal_env.make import make_world
 from foveal_env.retina import extract
-from foveal_env.world import World, make_world
+from foveal_env.world import World
 
 CELLS = 16
 NEAR = (8, 30)  # px
@@ -82,7 +83,7 @@ def reach(perception: str, policy: str, *, glimpses: int, scenes: int = 2500) ->
         *_, last = rollout(world, agent, world.start(shown), generator=torch.Generator().manual_seed(0), greedy=True)
         side = shown.images.size[:, 0]
         far = (last.after.gazes[..., :2] - shown.box[:, None, :2]).norm(dim=2).amin(dim=1) * side / 2
-        parts.append((far, last.after.judgement.correct, side))
+        parts.append((far, last.after.outcome.correct, side))
     far, correct, sides = (torch.cat(part) for part in zip(*parts, strict=True))
     found = {}
     for side in sides.unique().tolist():
