@@ -9,7 +9,7 @@ import pytest
 import torch
 from image_files import write_folder
 
-from foveal_env.sources.base import scramble
+from foveal_env.kernels.hashing import scramble
 from foveal_env.sources.composed import Digits
 from foveal_env.sources.pictures import Folder
 from foveal_env.sources.prefetch import Prefetcher

@@ -12,9 +12,9 @@ from PIL import Image
 import foveal_env.images.slides as slides
 from foveal_encoders.base import Layout
 from foveal_env.images import Images
+from foveal_env.images.decode import read_image
 from foveal_env.images.slides import Slide
 from foveal_env.retina import extract
-from foveal_env.sources.pictures import read_picture
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_a_slide_without_an_overview_is_refused(tmp_path, monkeypatch):
 
 def test_a_slide_is_opened_once_and_known_by_its_file_and_channels(tmp_path):
     path = write_pyramid(tmp_path / "a.svs", photo(256, 256), factors=(1, 4))
-    grey, colour = read_picture(path, 1), read_picture(path, 3)
-    assert read_picture(path, 3) is colour
+    grey, colour = read_image(path, 1), read_image(path, 3)
+    assert read_image(path, 3) is colour
     square = torch.full((1, 2), 100.0), torch.full((1,), 8.0), 4
     for slide in (grey, colour, grey):
         found = slide.box_averages(*square)
@@ -143,7 +143,7 @@ def test_a_slide_is_opened_once_and_known_by_its_file_and_channels(tmp_path):
         assert torch.allclose(found.mean(dim=1), expected.mean(dim=1), atol=0.3)
         assert found.shape == (1, slide.channels, 4, 4)
     write_pyramid(path, photo(512, 256), factors=(1, 4))
-    assert read_picture(path, 3).size == (512, 256)
+    assert read_image(path, 3).size == (512, 256)
 
 
 def test_a_damaged_header_never_gets_past_one_error(tmp_path):
