@@ -13,8 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from foveal_env.data import Episode
+from foveal_env.kernels.hashing import scramble
 from foveal_env.make import make_world
-from foveal_env.sources.base import scramble
 from foveal_env.world import World
 
 RENDER_MODES = ("human", "rgb_array")
