@@ -16,6 +16,8 @@ from foveal_env.world import Rules, World
 matplotlib.use("agg")
 torch.set_num_threads(1)
 
+SMALL = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}  # options of an encoder that is quick to build
+
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
@@ -43,6 +45,17 @@ def small_perception(tmp_path_factory):
     perception = Perception.build(make_source("digits", "train", **options), patch=8, zooms=2, width=24, depth=1)
     path = tmp_path_factory.mktemp("perception") / "small.safetensors"
     perception.save(path, source="digits", source_options=options)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def searching(tmp_path_factory):
+    """The path of a small untrained perception that searches."""
+    options = {"canvas": 70, "candidates": 3}
+    perception = Perception.build(make_source("search", "train", **options), task="search", **SMALL)
+    perception.spec |= {"source": "search", "source_options": options}
+    path = tmp_path_factory.mktemp("perception") / "search.safetensors"
+    perception.save(path)
     return str(path)
 
 
