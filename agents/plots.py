@@ -10,8 +10,8 @@ import matplotlib.figure
 import numpy as np
 from torch import Tensor
 
-from foveal_agents.base import Evaluation
 from foveal_agents.results import summarise
+from foveal_agents.rollout import Evaluation
 from foveal_env.checkpoint import write_atomically
 from foveal_env.world import World
 
