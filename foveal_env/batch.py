@@ -1,7 +1,7 @@
 """The shape of all data here: a frozen dataclass of [B, ...] tensors, and of other such dataclasses."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -9,6 +9,7 @@ import torch
 Rows = TypeVar("Rows", bound="Batch")
 
 
+@dataclass(frozen=True)
 class Batch:
     """Base of frozen dataclasses whose every field is a tensor [B, ...] or another `Batch` of the same B."""
 
@@ -52,11 +53,11 @@ class Batch:
         return replace(self, **{name: _put(column, index, getattr(new, name)) for name, column in columns.items()})
 
 
+@dataclass(frozen=True)
 class Columns(Batch):
-    """Tensors [B, ...] by name, where the names depend on who made them."""
+    """Tensors [B, ...] by name; the names depend on who made them."""
 
-    def __init__(self, columns: dict[str, torch.Tensor]):
-        self.columns = columns
+    columns: dict[str, torch.Tensor]
 
     def rows(self, index: Any) -> "Columns":
         """Return the rows at `index`."""

@@ -61,7 +61,7 @@ class OnePicture(Source):
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i shows picture i modulo their number."""
         return lay_one(
-            self.pictures, index, split=self.split, canvas=self.canvas, pieces=self.clutter, augment=self.augment
+            self.pictures, index, split=self.split, canvas=self.canvases[0], pieces=self.clutter, augment=self.augment
         )
 
     @classmethod
