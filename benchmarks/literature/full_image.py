@@ -9,7 +9,6 @@ from tqdm import trange
 
 from foveal_env.devices import arithmetic
 from foveal_env.sources.base import Source
-from foveal_env.tasks.reconstruct import small
 
 BATCH_PIXELS = 2**23  # of the images that a net reads at once
 
@@ -64,7 +63,7 @@ def train_full_image(
     def update() -> None:
         scenes = source.scenes(torch.randint(2**62, (batch,), generator=generator))
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            logits = net((small(scenes, side) - 0.5) / 0.25)
+            logits = net((scenes.images.thumbnails(side) - 0.5) / 0.25)
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits.float(), scenes.label).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -92,5 +91,5 @@ def accuracy_full_image(net: nn.Module, source: Source, *, side: int, scenes: in
     for index in torch.arange(scenes).split(max(1, min(256, BATCH_PIXELS // side**2))):
         shown = source.scenes(index)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            right += (net((small(shown, side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
+            right += (net((shown.images.thumbnails(side) - 0.5) / 0.25).argmax(dim=-1) == shown.label).sum().item()
     return right / scenes

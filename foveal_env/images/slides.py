@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal_env.images.batch import FINEST, Images
+from foveal_env.images.batch import Images
+from foveal_env.kernels.pyramid import FINEST
 from foveal_env.kernels.threads import Threads
 
 SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # as .tif and .tiff: slides where they are tiled

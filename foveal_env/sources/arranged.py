@@ -208,11 +208,8 @@ def _pictures(
 
 
 def _thumbnail(source: Source, which: Tensor, side: int) -> Tensor:
-    from foveal_env.tasks.reconstruct import small
-
     images, _ = source.pictures(which, which)
-    scenes = Scenes(images, which, which[:, None], which[:, None], which)
-    return (small(scenes, side)[:, 0] * 255).round().to(torch.uint8)
+    return (images.thumbnails(side)[:, 0] * 255).round().to(torch.uint8)
 
 
 def _photos(background: str, split: str) -> list[Tensor]:

@@ -41,7 +41,7 @@ class Reconstruct(Task):
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge pictures [B, C, side, side]."""
         answer = answer.float()
-        loss = (answer - small(scenes, self.shape[-1])).square().flatten(1).mean(dim=1) / self.variance
+        loss = (answer - scenes.images.thumbnails(self.shape[-1])).square().flatten(1).mean(dim=1) / self.variance
         return Outcome(loss, (1 - loss).clamp(min=0), loss < 0.5, answer)
 
     @staticmethod
@@ -52,15 +52,8 @@ class Reconstruct(Task):
     @staticmethod
     def statistics_of(source: Source) -> dict[str, Any]:
         """Return mean and variance of some scenes in low resolution."""
-        pictures = small(source.scenes(torch.arange(64)), 16)
+        pictures = source.scenes(torch.arange(64)).images.thumbnails(16)
         variance = pictures.var().item()
         if not variance:
             raise ValueError("the scenes of this source all look the same in low resolution: nothing to reconstruct")
         return {"variance": float(f"{variance:.4g}"), "mean": round(pictures.mean().item(), 4)}
-
-
-def small(scenes: Scenes, side: int) -> Tensor:
-    """Return the largest centred square of each image, [B, C, side, side] in [0, 1]."""
-    size = scenes.images.size.float()
-    centre, square = size.flip(1)[:, None] / 2, size.amin(dim=1, keepdim=True)
-    return scenes.images.box_averages(centre, square, side)[:, 0]
