@@ -147,7 +147,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
 
 def test_no_picture_makes_a_program_run(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(ValueError, match=r"a.jpg is not a picture that can be read: cannot identify"):
+    with pytest.raises(ValueError, match=r"a.jpg is not an image that can be read: cannot identify"):
         read_image(tmp_path / "a.jpg", 3)
 
 
@@ -173,9 +173,9 @@ BROKEN = {
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_what_is_no_picture_is_named(name, tmp_path):
     (tmp_path / name).write_bytes(BROKEN[name])
-    with pytest.raises(ValueError, match=f"{name} is not a picture that can be read"):
+    with pytest.raises(ValueError, match=f"{name} is not an image that can be read"):
         read_image(tmp_path / name, 3)
-    with pytest.raises(FileNotFoundError, match=r"no such picture: .*gone"):
+    with pytest.raises(FileNotFoundError, match=r"no such image: .*gone"):
         read_image(tmp_path / f"gone{name}", 3)
 
 
@@ -184,7 +184,7 @@ def test_a_truncated_picture_is_named(suffix, tmp_path):
     path = tmp_path / f"cut.{suffix}"
     Image.fromarray(photo(200, 200)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=f"cut.{suffix} is not a picture"):
+    with pytest.raises(ValueError, match=f"cut.{suffix} is not an image"):
         read_image(path, 3)
 
 
