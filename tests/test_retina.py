@@ -68,9 +68,10 @@ def test_a_gaze_far_outside_sees_nothing():
     assert not extract(images, torch.full((2, 2), 1e30), Layout(patch=4, zooms=2)).patches.any()
 
 
-def test_as_many_gazes_as_images_are_needed():
-    with pytest.raises((ValueError, RuntimeError)):
-        extract(Images.prepare(noise(2, 1, 9, 9)), torch.zeros(3, 2), Layout(patch=4, zooms=2))
+@pytest.mark.parametrize("shape", [(3, 2), (1, 2), (2, 3), (2,)], ids=str)
+def test_every_image_needs_one_gaze(shape):
+    with pytest.raises(ValueError, match=r"2 images need gazes \[2, 2\], got"):
+        extract(Images.prepare(noise(2, 1, 9, 9)), torch.zeros(shape), Layout(patch=4, zooms=2))
 
 
 @pytest.mark.parametrize("bad", [{"patch": 0}, {"zooms": 0}, {"grid": -1}])

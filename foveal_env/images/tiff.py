@@ -134,7 +134,7 @@ def is_tiled(path: str | os.PathLike) -> bool:
         import tifffile
 
         with _quiet(), tifffile.TiffFile(path) as file:
-            return bool(file.pages[0].is_tiled)
+            return bool(file.pages.first.is_tiled)
     except Exception:  # not installed, or no TIFF: Pillow reads it or says what is wrong
         return name.endswith(SUFFIXES)
 
