@@ -11,6 +11,7 @@ as fast as plain loops on a CPU with AVX-512.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, imp
 def _patch(texels, start, channels, width, bottom, right, x, y, box, rows, columns, boxes, out):
     """Average the boxes of a patch.
 
-    (x, y) is the corner of the patch, (right, bottom) the end of the image and `box` the side of a box, all in texels of
+    (x, y) is the corner of the patch, (right, bottom) the end of the image and `box` the side of a box, in texels of
     the level. The level begins at texels[start]. `rows`, `columns` and `boxes` are room to work in.
     """
     patch = out.shape[1]
@@ -238,16 +239,18 @@ def _whole(length):
     return (length + LANES - 1) // LANES * LANES
 
 
+intrinsic_: Callable[[Callable], Any] = intrinsic  # what it returns takes no typing context, unlike what it is given
+
 _LINE = ir.VectorType(ir.FloatType(), LANES)
 _INDEX = ir.VectorType(ir.IntType(32), LANES)
 
 
-@intrinsic
+@intrinsic_
 def _weigh(_, source, at, step, count, weights, out, to):
     """Write a line of LANES numbers: all * (line 0 + ... + line count - 1) - less * line 0 + more * line `count`.
 
-    Line n begins at source[at + n * step], the result at out[to]; `weights` are (all, less, more); arrays are taken as
-    flat. Up to 256 lines of uint8 are added up exactly; a box of a level is at most 2 * FINEST texels high.
+    Line n begins at source[at + n * step] and the result at out[to], both arrays taken as flat. `weights` are (all,
+    less, more). Up to 256 lines of uint8 are added up exactly; a box is at most 2 * FINEST texels high.
     """
     whole = source.dtype == types.uint8
 
@@ -283,11 +286,11 @@ def _weigh(_, source, at, step, count, weights, out, to):
     return types.void(source, index, index, index, types.UniTuple(types.float32, 3), out, index), write
 
 
-@intrinsic
+@intrinsic_
 def _turn(_, source, at, step, out, to, out_step, height, width):
-    """Write the transpose of a square of LANES x LANES numbers, of it `height` rows and `width` columns.
+    """Transpose a square of LANES x LANES numbers, and write the first `height` rows and `width` columns of the result.
 
-    Row n of the square begins at source[at + n * step], and row n of the result at out[to + n * out_step]; arrays are
+    Row n of the square begins at source[at + n * step], row n of the result at out[to + n * out_step], both arrays
     taken as flat.
     """
 
@@ -318,25 +321,28 @@ def _turn(_, source, at, step, out, to, out_step, height, width):
 
 def _store_first(context: Any, builder: Any, kind: Any, array: Any, index: Any, row: Any, width: Any) -> None:
     """Store the first `width` of a row's lanes: all at once, or in parts of 8, 4, 2 and 1."""
-    with builder.if_else(builder.icmp_signed(">=", width, width.type(LANES))) as (all_of_them, some):
-        with all_of_them:
+    with builder.if_else(builder.icmp_signed(">=", width, width.type(LANES))) as (whole, part_of_it):
+        with whole:
             builder.store(row, _pointer(context, builder, kind, array, index, ir.FloatType())).align = 4
-        with some:
+        with part_of_it:
             rest, to = cgutils.alloca_once(builder, row.type), cgutils.alloca_once(builder, index.type)
             builder.store(row, rest)
             builder.store(index, to)
-            part = LANES // 2
-            while part:
-                bit = builder.and_(width, width.type(part))
+            for count in (LANES >> n for n in range(1, LANES.bit_length())):
+                bit = builder.and_(width, width.type(count))
                 with builder.if_then(builder.icmp_signed("!=", bit, width.type(0))):
-                    row, index = builder.load(rest), builder.load(to)
-                    first = ir.Constant(ir.VectorType(ir.IntType(32), part), list(range(part)))
-                    pointer = _pointer(context, builder, kind, array, index, ir.FloatType(), part)
-                    builder.store(builder.shuffle_vector(row, row, first), pointer).align = 4
-                    moved = ir.Constant(_INDEX, [(n + part) % LANES for n in range(LANES)])
-                    builder.store(builder.shuffle_vector(row, row, moved), rest)
-                    builder.store(builder.add(index, index.type(part)), to)
-                part //= 2
+                    _store_next(context, builder, kind, array, to, rest, count)
+
+
+def _store_next(context: Any, builder: Any, kind: Any, array: Any, to: Any, rest: Any, count: int) -> None:
+    """Store the first `count` lanes of `rest` at array[to], and advance both."""
+    row, index = builder.load(rest), builder.load(to)
+    first = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+    pointer = _pointer(context, builder, kind, array, index, ir.FloatType(), count)
+    builder.store(builder.shuffle_vector(row, row, first), pointer).align = 4
+    behind = ir.Constant(_INDEX, [(n + count) % LANES for n in range(LANES)])
+    builder.store(builder.shuffle_vector(row, row, behind), rest)
+    builder.store(builder.add(index, index.type(count)), to)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, number: Any, lanes: int = LANES) -> Any:
@@ -346,5 +352,6 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, numb
 
 
 def _all_lanes(builder: Any, value: Any) -> Any:
+    """Return a vector whose every lane is a value."""
     line = builder.insert_element(ir.Constant(_LINE, ir.Undefined), value, ir.IntType(32)(0))
     return builder.shuffle_vector(line, line, ir.Constant(_INDEX, [0] * LANES))
