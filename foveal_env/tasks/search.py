@@ -25,12 +25,17 @@ class Search(Point):
     """
 
     ends_on_success = True
+    map_side = CELLS
 
     def head(self, tokens: int, width: int) -> nn.Module:
         """Return what reads a state: [B, 2 + CELLS * CELLS], points and the logits of the cells, row by row."""
         return nn.Sequential(
             nn.Flatten(), nn.Linear(tokens * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 + CELLS**2)
         )
+
+    def target_map(self, answer: Tensor) -> Tensor:
+        """Return the logits of the cells, [B, CELLS, CELLS], rows along y."""
+        return answer[:, 2:].unflatten(1, (CELLS, CELLS))
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Judge what `forward` returns."""
