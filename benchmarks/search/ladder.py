@@ -15,7 +15,7 @@ from foveal_env.world import World
 
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
 GLIMPSES = 12
-BASELINES = ("random", "raster", "saliency", "benchmarks.search.most_likely:MostLikely", "oracle")
+BASELINES = ("random", "raster", "saliency", "most_likely", "oracle")
 TRAINED = 250  # px, the canvas that the policies are trained on
 BUDGET = 1_000_000  # glimpses of training of each policy
 LEARNERS = {
