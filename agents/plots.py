@@ -1,4 +1,4 @@
-"""Pictures of what was learned: accuracy by look, and scan paths."""
+"""Pictures of what agents do: accuracy against glimpses, and scan paths."""
 
 import io
 import os
