@@ -108,7 +108,7 @@ class Program(NamedTuple):
         places = places_of(function, words[1:], config)
         values = parse(f"{self.name.split()[-1]} {name}", summary(function), places, words[1:], config)
         self.record(name, values.as_dict())
-        keywords: dict[str, Any] = {}
+        keywords: dict[str, Any] = {parameter: {} for parameter in marks_of(function)}
         for option, place in places.items():
             group = reduce(lambda group, key: group.setdefault(key, {}), place.keys[:-1], keywords)
             group[place.keys[-1]] = values[option]
@@ -152,10 +152,15 @@ class Program(NamedTuple):
         return "\n".join(lines)
 
 
+def marks_of(function: Callable[..., None]) -> dict[str, Options | PlugIns]:
+    """Return the parameters of a command that take dictionaries, with their marks."""
+    hints = get_type_hints(function, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+
 def places_of(function: Callable[..., None], words: Sequence[str], config: Mapping[str, Any]) -> dict[str, Place]:
     """Return the options of a command by dotted name, with those of the plug-ins that `words` or `config` name."""
-    hints = get_type_hints(function, include_extras=True)
-    marks = {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+    marks = marks_of(function)
     own = {name: option for name, option in options_of(function).items() if name not in {"command", *marks}}
     places = {name: Place(option, (name,)) for name, option in own.items()}
     for parameter, mark in marks.items():
