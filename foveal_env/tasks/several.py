@@ -71,8 +71,13 @@ class Several(Task):
 
     def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return those of the question's own head."""
-        head = list(self.heads.values())[int(self.asked(prompt))]
+        head = self._head(prompt)
         return head.boxes(prediction[: head.answer_size], prompt)
+
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor | None:
+        """Return that of the question's own head."""
+        head = self._head(prompt)
+        return head.answer_image(prediction[: head.answer_size], prompt)
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return what the heads tell, each of the scenes that ask its question; NaN of the others."""
@@ -85,9 +90,12 @@ class Several(Task):
         return told
 
     def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
-        """Return those of the question's own head."""
-        head = list(self.heads.values())[int(self.asked(prompt))]
+        """Return that of the question's own head."""
+        head = self._head(prompt)
         return head.answer_text(prediction[: head.answer_size], prompt)
+
+    def _head(self, prompt: Tensor) -> Task:
+        return list(self.heads.values())[int(self.asked(prompt))]
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:
