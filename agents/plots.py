@@ -14,8 +14,9 @@ from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
-from foveal_agents.base import Agent, Evaluation, rollout
+from foveal_agents.base import Agent
 from foveal_agents.results import summarise
+from foveal_agents.rollout import Evaluation, rollout
 from foveal_agents.sheets import BLACK, DPI, RED, Panel, aspect, panel, pixels_of, sheet
 from foveal_env.checkpoint import write_atomically
 from foveal_env.data import Episode, Scenes

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from foveal_agents.base import Agent, Evaluation
+from foveal_agents.base import Agent
+from foveal_agents.rollout import Evaluation
 from foveal_env.checkpoint import write_atomically, write_json
 from foveal_env.world import World
 
@@ -24,8 +25,8 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "agent": agent.name,
         "seed": agent.seed,
-        "train_glimpses": agent.glimpses,
-        "train_seconds": round(agent.seconds, 1),
+        "train_glimpses": agent.spent.glimpses,
+        "train_seconds": round(agent.spent.seconds, 1),
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
         **({"glimpses": round(evaluation.glimpses.double().mean().item(), 3)} if early else {}),
@@ -37,17 +38,34 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def results(world: World, rows: list[dict[str, Any]], *, command: str, seed: int, scenes: int) -> dict[str, Any]:
-    """Return the contents of results.json."""
+def results(
+    world: World,
+    rows: list[dict[str, Any]],
+    *,
+    command: str,
+    seed: int,
+    scenes: int,
+    made: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the contents of results.json.
+
+    Args:
+        world: world of the evaluation.
+        rows: entries that `row` returns.
+        command: command that makes the file again.
+        seed: first seed of the agents.
+        scenes: number of scenes.
+        made: names that the world was made from: "perception" and "source"; None or none is the perception's own.
+    """
     return {
         "command": command,
         "seed": seed,
-        "task": world.perception.spec["task"],
-        "source": world.options.get("source") or world.perception.spec["source"],
+        "task": world.perception.task_name,
+        "source": made.get("source") or world.perception.spec["source"],
         "canvas": getattr(world.source, "canvas", None),
         "glimpses": world.rules.glimpses,
         "sensor_pixels_per_glimpse": world.layout.pixels,
-        "perception": str(world.options.get("perception")),
+        "perception": str(made.get("perception")),
         "split": world.source.split,
         "scenes": scenes,
         "versions": {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}},
