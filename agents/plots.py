@@ -23,18 +23,21 @@ from foveal_env.data import Episode, Scenes
 from foveal_env.render import ANSWER, LAST, PATH, TRUTH, WINDOW
 from foveal_env.world import World
 
-BASELINES = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")  # drawn dashed
-BOUNDS = ("oracle", "greedy_oracle")  # they know the target: drawn dotted
+BASELINES = ("random", "centre", "raster", "spiral", "saliency", "most_likely", "oracle", "greedy_oracle")
+BOUNDS = ("oracle", "greedy_oracle")  # know the target
+ACRONYMS = ("grpo", "ppo", "a2c", "sac", "td3")
 COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
     "grpo": "#0072b2",
     "ppo": "#d55e00",
     "a2c": "#009e73",
     "sac": "#cc79a7",
+    "td3": "#332288",
     "random": "#7f7f7f",
     "centre": "#b5a642",
     "raster": "#e69f00",
     "spiral": "#56b4e9",
     "saliency": "#8c564b",
+    "most_likely": "#e377c2",
     "oracle": "#000000",
     "greedy_oracle": "#5a5a9f",
 }
@@ -72,14 +75,14 @@ def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
 def line_style(name: str) -> dict[str, Any]:
     """Return how the line of an agent is drawn: solid if it learns, a baseline dashed, a bound dotted."""
     kind, width = (":", 1.8) if name in BOUNDS else ("--", 1.4) if name in BASELINES else ("-", 2.2)
-    other = ("#332288", "#882255", "#44aa99", "#999933")[sum(map(ord, name)) % 4]
+    other = ("#882255", "#44aa99", "#aa4466", "#117733")[sum(map(ord, name)) % 4]
     return {"color": COLOURS.get(name, other), "linestyle": kind, "linewidth": width}
 
 
 def percent_axis(axes: Any, *, lowest: float) -> None:
     """Let the y axis end at 100 %; a margin keeps the lines off the frame. `lowest` is the lowest value shown, in %."""
     step = 10 if lowest > 40 else 20
-    bottom = max(0, int(lowest // step) * step)
+    bottom = min(80, max(0, int(lowest // step) * step))
     margin = 0.03 * (100 - bottom)
     axes.set_ylim(bottom - margin, 100 + margin)
     axes.set_yticks(range(bottom, 101, step))
@@ -89,7 +92,7 @@ def percent_axis(axes: Any, *, lowest: float) -> None:
 
 def spoken(name: str) -> str:
     """Return the name of an agent as a figure says it: algorithms in capitals, of "module:Class" the class."""
-    return name.upper() if name in ("grpo", "ppo", "a2c", "sac") else name.rpartition(":")[2].replace("_", " ")
+    return name.upper() if name in ACRONYMS else name.rpartition(":")[2].replace("_", " ")
 
 
 def scan_paths(

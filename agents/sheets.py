@@ -102,12 +102,12 @@ def sheet(panels: Sequence[Panel], *, columns: int, title: str = "") -> Figure:
     room = max(NARROWEST, *(panel.image.shape[1] for panel in panels))
     wide = len(rows[0]) * (room + GAP)
     width = GAP + max(2 * NARROWEST, wide)
-    figure = Figure((width / DPI, 1), dpi=DPI)
+    figure = Figure(_inches(width, 1), dpi=DPI)
     foot = _put_legend(figure, {mark for panel in panels for mark in panel.marks})
     bands = [_band(row, room) for row in rows]
     head = LINE + 2 * GAP if title else GAP
     height = head + sum(map(sum, bands)) + GAP * len(rows) + foot
-    figure.set_size_inches(width / DPI, height / DPI)
+    figure.set_size_inches(_inches(width, height))
     figure.text(0.5, 1 - head / 2 / height, title, ha="center", va="center", fontsize=10.5, weight="bold")
     top = head
     for row, band in zip(rows, bands, strict=True):
@@ -116,6 +116,11 @@ def sheet(panels: Sequence[Panel], *, columns: int, title: str = "") -> Figure:
             _put(figure, panel, left, top + band[0], room)
         top += sum(band) + GAP
     return figure
+
+
+def _inches(width: int, height: int) -> tuple[float, float]:
+    """Return the size of a figure of so many px; a figure rounds them down."""
+    return (width + 0.01) / DPI, (height + 0.01) / DPI
 
 
 def _put_legend(figure: Figure, marks: set[str]) -> int:
