@@ -20,6 +20,7 @@ class Task(nn.Module):
         needs_target: whether scenes must know where their target is.
         ends_on_success: whether an episode ends as soon as the answer is correct.
         answer_size: numbers in the prediction for one scene.
+        map_side: cells along each side of the map in which the head tells where the target is; 0 if it has none.
         rewards: rewards of its own by name, beside those of `REWARDS`: functions of the outcomes before and after a
             glimpse, and of whether it was the last, to [B] float.
     """
@@ -27,11 +28,16 @@ class Task(nn.Module):
     needs_target = False
     ends_on_success = False
     answer_size = 1
+    map_side = 0
     rewards: ClassVar[dict[str, Callable[[Outcome, Outcome, Tensor], Tensor]]] = {}
 
     def forward(self, state: Tensor) -> Tensor:
         """Return the answers that the head reads off a state [B, N, D], one tensor [B, ...]."""
         raise NotImplementedError
+
+    def target_map(self, answer: Tensor) -> Tensor:
+        """Return how likely the target lies in each cell of the image, logits [B, map_side, map_side], rows along y."""
+        raise TypeError(f"the head of {type(self).__name__} has no map of cells")
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Return what answers [B, ...] to B scenes are worth."""
@@ -50,6 +56,10 @@ class Task(nn.Module):
     def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return the boxes [M, 4] that a drawing marks, by prediction and prompt [Q] of one scene; none by default."""
         return torch.empty(0, 4)
+
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor | None:
+        """Return the answer to one scene, [C, h, w] in [0, 1], if it is an image; by default None."""
+        return None
 
     def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
         """Return the answer to one scene in a word or two, for a title; "" if it is drawn or cannot be said."""

@@ -28,10 +28,15 @@ class Search(Point):
     """
 
     ends_on_success = True
+    map_side = CELLS
 
     def head(self, state_shape: tuple[int, int]) -> nn.Module:
         """Return the layers that read a state, to points and the logits of the cells, [B, 2 + CELLS * CELLS]."""
         return two_layers(state_shape, hidden=2 * state_shape[1], size=2 + CELLS**2)
+
+    def target_map(self, answer: Tensor) -> Tensor:
+        """Return the logits of the cells, [B, CELLS, CELLS], rows along y."""
+        return answer[:, 2:].unflatten(1, (CELLS, CELLS))
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Score what `forward` returns: the score is the probability of the target's own cell."""
