@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import files, markdown, statistics
-from benchmarks.command_line import words_of, with_prefix
+from benchmarks.command_line import with_prefix, words_of
 from benchmarks.literature import ablations
 from benchmarks.literature.rows import ROWS
 
@@ -67,7 +67,9 @@ def copied(tmp_path, monkeypatch):
     return pages
 
 
-@pytest.mark.parametrize("name", [n.removesuffix(".__main__") for n in PROGRAMS if n.endswith(("__main__", "ablations"))])
+@pytest.mark.parametrize(
+    "name", [n.removesuffix(".__main__") for n in PROGRAMS if n.endswith(("__main__", "ablations"))]
+)
 def test_pages_are_what_the_results_make(name, copied, capsys):
     program = name if name.endswith("ablations") else f"{name}.__main__"
     importlib.import_module(program).main(["--report"])

@@ -52,8 +52,7 @@ def exact_patch(image: Tensor, gaze: Tensor, layout: Layout) -> Tensor:
     centre, side = patch_squares(torch.tensor([size]), gaze, layout)
     step = side[0, 0].item() / layout.patch
     rows, columns = (
-        shares(centre[0, 0, 1 - axis].item() - side[0, 0].item() / 2, step, layout.patch, size[axis])
-        for axis in (0, 1)
+        shares(centre[0, 0, 1 - axis].item() - side[0, 0].item() / 2, step, layout.patch, size[axis]) for axis in (0, 1)
     )
     return rows @ (image.double() / 255) @ columns.T
 

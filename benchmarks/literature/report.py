@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.files import DOCS, PAGES, read_results
 from benchmarks.entries import Entries, by_agent, errors, has_canvases, on_canvas, reads_whole_image
+from benchmarks.files import DOCS, PAGES, read_results
 from benchmarks.literature.plots import plot, plot_canvases
 from benchmarks.literature.rows import ROWS
 from benchmarks.markdown import put_in, table
