@@ -57,6 +57,10 @@ class Task(nn.Module):
         """Return the boxes [M, 4] that a drawing marks, by prediction and prompt [Q] of one scene; none by default."""
         return torch.empty(0, 4)
 
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor | None:
+        """Return the answer to one scene, [C, h, w] in [0, 1], if it is an image; by default None."""
+        return None
+
     def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
         """Return the answer to one scene in a word or two, for a title; "" if it is drawn or cannot be said."""
         return ""

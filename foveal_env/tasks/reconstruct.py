@@ -43,6 +43,10 @@ class Reconstruct(Task):
         loss = (answer - scenes.images.thumbnails(self.shape[-1])).square().flatten(1).mean(dim=1) / self.variance
         return Outcome(loss, (1 - loss).clamp(min=0), loss < 1 - MIN_EXPLAINED, answer)
 
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor:
+        """Return the picture itself, [C, side, side]."""
+        return prediction.view(self.shape)
+
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:
         """Return the channels."""

@@ -74,13 +74,18 @@ class Several(Task):
 
     def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return the boxes of the question's own head."""
-        head = self._heads()[int(self.question_of(prompt))]
+        head = self._head(prompt)
         return head.boxes(prediction[: head.answer_size], prompt)
 
     def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
         """Return the answer of the question's own head in words."""
-        head = self._heads()[int(self.question_of(prompt))]
+        head = self._head(prompt)
         return head.answer_text(prediction[: head.answer_size], prompt)
+
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor | None:
+        """Return the answer of the question's own head as an image; None if it is none."""
+        head = self._head(prompt)
+        return head.answer_image(prediction[: head.answer_size], prompt)
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the entries of all heads; each is NaN in the scenes that do not ask its question."""
@@ -92,6 +97,9 @@ class Several(Task):
                 before = columns.get(name, torch.full_like(column, torch.nan))
                 columns[name] = torch.where(question == number, column, before)
         return columns
+
+    def _head(self, prompt: Tensor) -> Task:
+        return self._heads()[int(self.question_of(prompt))]
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:
