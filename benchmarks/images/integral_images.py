@@ -115,7 +115,7 @@ def times_to_look(image: Tensor, *, rounds: int = 9) -> dict[str, float]:
     images = Images.prepare([image]).rows(torch.zeros(64, dtype=torch.int64))
     squares = [patch_squares(images.size, gaze, LAYOUT) for gaze in gazes]
     squares = [(centre.flatten(0, 1), side.flatten()) for centre, side in squares]
-    looks = {"pyramid": lambda: [extract(images, gaze, LAYOUT) for gaze in gazes]}
+    looks: dict[str, Callable[[], Any]] = {"pyramid": lambda: [extract(images, gaze, LAYOUT) for gaze in gazes]}
     for kind in TABLES:
         table = table_of(image, kind)
         looks[kind] = lambda k=kind, t=table: [average(t, k, *square, LAYOUT.patch) for square in squares]
@@ -168,7 +168,7 @@ def statistics_of_errors() -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Measure all, write results/structures.json and print it."""
+    """Measure all, write results/integral_images.json and print it."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     results: dict[str, Any] = {}
     for size in (64, 224, 8192):
@@ -177,7 +177,7 @@ def main() -> None:
         results[f"milliseconds_to_prepare_{size}"] = times_to_prepare(image)
     results["memory_over_decoded"] = {"pyramid": 1.34, "rounded": 4.0, "exact": 8.0}
     results |= statistics_of_errors()
-    write_results("structures", {"command": "python -m benchmarks.images.integral_images", **results})
+    write_results("integral_images", {"command": "python -m benchmarks.images.integral_images", **results})
     for name, row in results.items():
         print(f"{name:36} {row}")
 
