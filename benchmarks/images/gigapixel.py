@@ -29,7 +29,7 @@ def write_mosaic(path: Path, across: int) -> None:
     def finest() -> Any:
         for row in range(0, across, 2):
             which = torch.arange(2 * across) + row * across
-            images, _ = source.pictures(which % source.count, which)
+            images, _ = source.images.read(which % source.count, which)
             squares = np.stack([images.pixels(number).permute(1, 2, 0).numpy() for number in range(2 * across)])
             band = squares.reshape(2, across, 160, 160, 3).transpose(0, 2, 1, 3, 4).reshape(tile, side, 3)
             half[row * 80 : row * 80 + 160] = band.reshape(160, 2, side // 2, 2, 3).mean((1, 3), dtype=np.float32)

@@ -47,7 +47,7 @@ def first_states(world: World, scenes: int) -> tuple[Tensor, Tensor, Tensor, Ten
 
 
 def share_named(scores: Tensor, targets: Tensor, sides: Tensor) -> dict[int, tuple[float, float]]:
-    """Return how often the best cell of scores [S, CELLS * CELLS] is the target's, and one of the best five, by side."""
+    """Return how often the best cell of scores [S, cells] is the target's, or one of the best five, by side."""
     five = scores.topk(5).indices == targets[:, None]
     return {
         side: tuple(five[sides == side, :count].any(dim=1).float().mean().item() for count in (1, 5))

@@ -49,7 +49,7 @@ def policies(learner: str) -> list[Path]:
 def exhaustive_glimpses(canvas: int) -> int:
     """Return the glimpses of a raster after which every digit was whole inside a window not much larger than it."""
     world = world_of(canvas)
-    digit, zooms = world.source.side, world.layout.offsets()[:, 2].tolist()
+    digit, zooms = world.source.pictures.side, world.layout.offsets()[:, 2].tolist()
     windows = [canvas / 2**zoom for zoom in zooms]
     window = min(side for side in windows if side >= 1.25 * digit)
     return math.ceil((canvas - digit) / (window - digit)) ** 2

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.files import DOCS
-from benchmarks.plots import draw_curve, end_at_100, line_style
-from benchmarks.search.ladder import GLIMPSES, LEARNERS, by_agent_on, world_of
+from benchmarks.plots import draw_curve, end_at_100
+from benchmarks.search.ladder import GLIMPSES, by_agent_on, world_of
 from benchmarks.search.prompts import CANVAS, search
 from benchmarks.search.training import FOLDER, policy_paths
 from foveal_agents.base import load_agent
@@ -29,8 +29,7 @@ def plot_ladder(contents: dict[str, Any]) -> None:
             if name == "exhaustive":  # of as many glimpses as it takes
                 continue
             values = 100 * np.array([found[name] for found in runs]).T  # [seeds, canvases]
-            style = "-" if name in LEARNERS else "--"
-            draw_curve(axes, canvases, values, ls=style, marker="o", ms=4, label=name)
+            draw_curve(axes, canvases, values, agent=name)
         axes.set_xscale("log")
         axes.set_xticks(canvases, [str(canvas) for canvas in canvases])
         axes.minorticks_off()

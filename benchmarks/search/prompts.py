@@ -66,7 +66,9 @@ def paths_apart(world: World, agents: Sequence[Agent], scenes: Scenes, others: S
     return {
         "policies": compare([path_distance(one, other) for one, other in greedy], by_seed),
         "crossed": compare([path_distance(one, next_other) for (one, _), (_, next_other) in pairs], by_seed),
-        "draws": compare([path_distance(one, other) for one, _, other in draws], [path_distance(one, same) for one, same, _ in draws]),
+        "draws": compare(
+            [path_distance(one, other) for one, _, other in draws], [path_distance(one, same) for one, same, _ in draws]
+        ),
     }
 
 
