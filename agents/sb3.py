@@ -12,6 +12,7 @@ import stable_baselines3
 import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
@@ -339,7 +340,7 @@ def _global_seed(seed: int) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            stable_baselines3.common.utils.set_random_seed(seed)
+            set_random_seed(seed)
             yield
     finally:
         random.setstate(python)
