@@ -222,11 +222,13 @@ class World:
             row: which of them.
             gazes: [T, 2 or 3], in the order they were taken; NaN if one was not.
             prediction: [...] the answer to that scene.
-            side: px of the drawing's longer side.
+            side: px of the longer side of the image as it is drawn.
 
         Returns:
-            [h, w, 3] uint8.
+            [h, w, 3] uint8; an answer that is an image stands beside it.
         """
+        task, prompt, prediction = self.perception.task, scenes.prompt[row].cpu(), prediction.cpu()
+        answer_image = task.answer_image(prediction, prompt)
         return draw(
             scenes.images.pixels(row).cpu().numpy(),
             gazes.cpu().numpy(),
@@ -234,7 +236,8 @@ class World:
             side=side,
             zoom_reach=self.rules.zoom_reach,
             truth=scenes.box[row : row + 1].cpu().numpy() if self.source.knows_target else None,
-            answer=self.perception.task.boxes(prediction.cpu(), scenes.prompt[row].cpu()).numpy(),
+            answer=task.boxes(prediction, prompt).numpy(),
+            answer_image=None if answer_image is None else answer_image.numpy(),
         )
 
     def question_text(self, scenes: Scenes, row: int) -> str:
