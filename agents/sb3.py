@@ -112,8 +112,9 @@ class StableBaselines(Agent):
     Training proceeds in chunks of whole episodes. Each chunk begins with a seed of its own: an on-policy algorithm that
     was stopped between two of them goes on as if it had not been.
 
-    A subclass names the algorithm, and the options whose defaults are others than Stable-Baselines3's. Two lines do for
-    any algorithm of a package built on it: ``class Tqc(StableBaselines): algorithm = sb3_contrib.TQC``.
+    A subclass names the algorithm, and the options whose defaults differ from those of its base class, or are not
+    Stable-Baselines3's. Two lines do for any algorithm of a package built on it:
+    ``class Tqc(StableBaselines): algorithm = sb3_contrib.TQC``.
 
     Args:
         world: world that it trains on.
@@ -124,7 +125,7 @@ class StableBaselines(Agent):
 
     Attributes:
         algorithm: class of Stable-Baselines3.
-        defaults: options by name. The command line has these.
+        defaults: options by name, those of the base class included. The command line has these.
 
     Raises TypeError if an option is unknown; the error names those that are known.
     """
@@ -132,6 +133,11 @@ class StableBaselines(Agent):
     is_trainable = True
     algorithm: ClassVar[Any]
     defaults: ClassVar[dict[str, Any]] = {"num_envs": 64, "episodes": 1}
+
+    def __init_subclass__(cls, **keywords: Any):
+        """Complete the defaults by those of the base class."""
+        cls.defaults = {**super(cls, cls).defaults, **cls.defaults}
+        super().__init_subclass__(**keywords)
 
     def __init__(self, world: World, *, seed: int = 0, **options: Any):
         super().__init__(world, seed=seed)
@@ -168,6 +174,8 @@ class StableBaselines(Agent):
     def signature(cls) -> Signature:
         """Return the parameters of the constructor, with the options of `defaults` among them."""
         *own, others = super().signature().parameters.values()
+        if others.kind != Parameter.VAR_KEYWORD:  # a subclass has a constructor of its own
+            return Signature([*own, others])
         shown = []
         for name, value in cls.defaults.items():
             kind = list[int] if isinstance(value, list) else type(value)
@@ -246,7 +254,6 @@ class Ppo(StableBaselines):
     algorithm = stable_baselines3.PPO
     defaults: ClassVar[dict[str, Any]] = {
         "num_envs": 512,
-        "episodes": 1,
         "learning_rate": 3e-4,
         "n_epochs": 4,
         "batch_size": 1024,
@@ -278,7 +285,6 @@ class A2c(StableBaselines):
     algorithm = stable_baselines3.A2C
     defaults: ClassVar[dict[str, Any]] = {
         "num_envs": 256,
-        "episodes": 1,
         "learning_rate": 7e-4,
         "gamma": 0.3,
         "gae_lambda": 0.95,
@@ -308,7 +314,6 @@ class Sac(StableBaselines):
 
     algorithm = stable_baselines3.SAC
     defaults: ClassVar[dict[str, Any]] = {
-        "num_envs": 64,
         "episodes": 4,
         "learning_rate": 3e-4,
         "buffer_size": 100_000,

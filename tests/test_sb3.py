@@ -21,7 +21,7 @@ class Patient(StableBaselines):
     """Another algorithm, in two lines."""
 
     algorithm = stable_baselines3.DDPG
-    defaults: ClassVar = {**StableBaselines.defaults, "learning_starts": 10}
+    defaults: ClassVar = {"learning_starts": 10}
 
 
 def test_stable_baselines_sees_the_right_terminal_observation(small_perception):
