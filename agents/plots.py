@@ -157,15 +157,17 @@ def episode_gif(
         scene: index of the scene in the world's split.
         title: words on top; by default the agent, its seed and the split.
         seed: seed of an agent that draws its gaze.
-        room: width of a drawing in px.
+        room: width of a drawing in px; half as much again if the image is wide.
         seconds: time that a look is shown; the last one is shown four times as long.
     """
     generator = torch.Generator().manual_seed(seed)
     scenes = world.scenes(torch.tensor([scene]))
     episodes = [world.start(scenes)]
     for step in rollout(world, agent, episodes[0], generator=generator, greedy=True):
-        episodes += [] if step.before.ended.all() else [step.after]
+        episodes += [step.after] if step.after.glimpses > step.before.glimpses else []
     title = _title(agent, f"{world.source.split} scene {scene}") if title is None else title
+    wide = aspect(world, scenes, 0, episodes[0].outcome.prediction[0])
+    room = round(room * min(1.5, max(1.0, wide)))
     frames = [
         Image.fromarray(pixels_of(sheet([_frame(world, episode, room)], columns=1, title=title)))
         for episode in episodes
