@@ -199,13 +199,19 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
     colours to a palette within NEAR, so that none but a mark's own may be that near to it.
     """
     marks = np.array([(0, 0, 0), (255, 255, 255), PATH, LAST, WINDOW, TRUTH, ANSWER])
-    colours = np.unique(np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames]), axis=0)
-    others = Image.fromarray(colours[None]).quantize(256 - len(marks)).convert("RGB")
-    others = np.unique(np.asarray(others)[0], axis=0)
-    is_own = np.abs(others[:, None].astype(int) - marks).max(axis=-1).min(axis=-1) > NEAR
+    colours = _different(np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames]))
+    reduced = Image.fromarray(colours[None].astype(np.uint8)).quantize(256 - len(marks)).convert("RGB")
+    others = _different(np.asarray(reduced)[0])
+    is_own = np.abs(others[:, None] - marks).max(axis=-1).min(axis=-1) > NEAR
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([marks, others[is_own]]).flatten().tolist())
     return palette
+
+
+def _different(colours: np.ndarray) -> np.ndarray:
+    """Return colours [N, 3] once each, as int64."""
+    numbers = np.unique(colours.astype(np.int64) @ (1 << 16, 1 << 8, 1))
+    return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1)
 
 
 def _asked(world: World, scenes: Scenes, row: int, answer: str) -> str:

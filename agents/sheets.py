@@ -84,7 +84,8 @@ def legend() -> dict[str, Line2D]:
 def _line(label: str, colour: Colour, **style: Any) -> Line2D:
     rim = [Stroke(linewidth=style["linewidth"] + 1, foreground="0.25"), Normal()] if style["linewidth"] else None
     edge = {} if style.get("marker") == "x" else {"markeredgecolor": "0.25", "markeredgewidth": 0.7}
-    return Line2D([], [], label=label, color=np.array(colour) / 255, path_effects=rim, **{**edge, **style})
+    red, green, blue = (part / 255 for part in colour)
+    return Line2D([], [], label=label, color=(red, green, blue), path_effects=rim, **{**edge, **style})
 
 
 def sheet(panels: Sequence[Panel], *, columns: int, title: str = "") -> Figure:
@@ -123,7 +124,7 @@ def _put_legend(figure: Figure, marks: set[str]) -> int:
     renderer, extent = FigureCanvasAgg(figure).get_renderer(), None
     for columns in range(len(handles), 0, -1):
         box = figure.legend(
-            *(handles, [line.get_label() for line in handles]),
+            *(handles, [str(line.get_label()) for line in handles]),
             loc="lower center",
             ncols=columns,
             fontsize=8.2,

@@ -7,6 +7,7 @@ a `World` holds what does not.
 import math
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -223,7 +224,7 @@ class World:
             **self.marks(scenes, row, prediction),
         )
 
-    def marks(self, scenes: Scenes, row: int, prediction: Tensor) -> dict[str, np.ndarray | None]:
+    def marks(self, scenes: Scenes, row: int, prediction: Tensor) -> dict[str, Any]:
         """Return what `draw` marks: "truth", "answer" and "answer_image" as in `render.draw`, None if there is none."""
         task, prompt, prediction = self.perception.task, scenes.prompt[row].cpu(), prediction.cpu()
         image = task.answer_image(prediction, prompt)

@@ -94,7 +94,7 @@ class Several(Task):
         head = self._head(prompt)
         return head.answer_text(prediction[: head.answer_size], prompt)
 
-    def _head(self, prompt: Tensor) -> Task:
+    def _head(self, prompt: Tensor) -> Any:
         return list(self.heads.values())[int(self.asked(prompt))]
 
     @staticmethod
