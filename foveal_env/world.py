@@ -202,6 +202,19 @@ class World:
         """Return what the task tells of B episodes besides their outcome, [B] each; NaN if it does not apply to one."""
         return self.perception.task.info(episode)
 
+    @property
+    def map_side(self) -> int:
+        """Cells along each side of the map in which the head tells where the target is; 0 if it has none."""
+        return self.perception.task.map_side
+
+    def target_map(self, episode: Episode) -> Tensor:
+        """Return how likely the head believes the target to be in each cell of the image.
+
+        Returns logits [B, map_side, map_side], rows along y; TypeError if the head has no such map.
+        """
+        task = self.perception.task
+        return task.target_map(task(episode.state))
+
     def draw(self, scenes: Scenes, row: int, gazes: Tensor, prediction: Tensor, *, side: int = 480) -> np.ndarray:
         """Draw a scan path on the image of a scene, with the truth and the answer.
 
