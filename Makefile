@@ -1,8 +1,8 @@
-# make run: set up .venv once and run the main job; make test: the same set-up, then all checks.
+# make run: set up .venv once and run the main job; make test: the same set-up, then all checks; make docs: the site.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test
+.PHONY: run test docs
 
 run: .venv/installed
 	$(BIN)/python train.py
@@ -11,6 +11,15 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+docs: .venv/installed-docs
+	$(BIN)/python docs/make_env_pages.py
+	$(BIN)/python docs/make_tree.py
+	$(BIN)/python docs/build.py
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -17,7 +17,7 @@ class Locate(Task):
 
     Two layers read the whole state. The loss is log(1 + d) + the mean of |log(side / true side)|, where d is the
     distance of the centres in sides of the target (`distance`): precise where it is near, and content with one of
-    several places where it is far, as a squared error is not. `probability` is the IoU, `correct` from 0.5 on.
+    several places where it is far, as a squared error is not. `score` is the IoU, and an IoU of 0.5 is correct.
     """
 
     needs_target = True

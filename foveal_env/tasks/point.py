@@ -14,8 +14,8 @@ from foveal_env.tasks.locate import distance
 class Point(Task):
     """Point at the target. Beside another task in stage 1, it keeps in the state where the target is.
 
-    Two layers read the whole state. The loss is log(1 + d), d being the distance in sides of the target; `probability`
-    is 1 / (1 + d), and `correct` is a point within `tolerance` of the centre.
+    Two layers read the whole state. The loss is log(1 + d), d being the distance in sides of the target; `score` is
+    1 / (1 + d), and a point within `tolerance` of the centre is correct.
 
     Args:
         state_shape: (N, D).

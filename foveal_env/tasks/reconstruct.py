@@ -15,7 +15,7 @@ class Reconstruct(Task):
 
     Two layers read the whole state. The picture that is asked for is the largest centred square of the image, in
     side x side box averages. A loss of 1 is that of a grey picture of the mean: what can be known without looking at
-    this image. `probability` is 1 - loss, not below 0; `correct` is a loss below 0.5: half of the variance explained.
+    this image. `score` is 1 - loss, not below 0; `correct` is a loss below 0.5: half of the variance explained.
 
     Args:
         state_shape: (N, D).

@@ -16,8 +16,8 @@ class Search(Point):
     Two layers read the whole state and answer with a point, and with how likely the target lies in each of CELLS x
     CELLS cells of the image. The loss is log(1 + d), d being the distance of the point in sides of the target, plus
     the cross-entropy of the cells: a look that rules out a candidate lowers it, as in Najemnik and Geisler's ideal
-    searcher (Nature 434, 2005), where the point alone has nothing to gain before the target is found. `probability` is
-    that of the target's own cell.
+    searcher (Nature 434, 2005), where the point alone has nothing to gain before the target is found. `score` is
+    the probability of the target's own cell.
 
     Args:
         state_shape: (N, D).
