@@ -10,6 +10,7 @@ run: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 	$(BIN)/python -m pytest
 
 docs: .venv/installed-docs
@@ -24,4 +25,7 @@ docs: .venv/installed-docs
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	mkdir -p .venv/links
+	ln -sfn ../../agents .venv/links/foveal_agents
+	ln -sfn ../../encoders .venv/links/foveal_encoders
 	touch $@

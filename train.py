@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from foveal_agents import AGENTS
 from foveal_agents.base import RULES_BEFORE, Agent, Evaluation, collapse, evaluate, load_agent, make_agent, rollout
-from foveal_agents.results import gap_closed, results, row, save_figure, scan_paths, table, write_results
+from foveal_agents.plots import plot_accuracy, save_figure, scan_paths
+from foveal_agents.results import gap_closed, results, row, table, write_results
 from foveal_agents.training import read_curve, saving, session, train_agent
 from foveal_env import checkpoint
 from foveal_env.checkpoint import find, write_json
@@ -388,6 +389,7 @@ def finish(
     """Write results.json, results.csv and the pictures, and print the table."""
     contents = results(world, rows, command=command, seed=seed, scenes=scenes)
     write_results(folder, contents)
+    plot_accuracy(folder / "accuracy.png", contents)
     save_figure(folder / "scan_paths.png", scan_paths(world, shown, range(min(8, scenes))))
     print(f"\nAccuracy (%) after each look on {scenes} {world.source.split} scenes; look 0 is the first one:\n")
     print(table(contents))

@@ -12,14 +12,15 @@ being the policy before training); rejection of groups with (nearly) equal retur
 """
 
 import copy
-import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from foveal_agents.base import Agent, gaze_statistics, rollout
+from foveal_agents.base import Agent
 from foveal_agents.mixture import MixturePolicy, best, draw, gaze_density, log_likelihood
+from foveal_agents.rollout import gaze_statistics, rollout
 from foveal_env import checkpoint
 from foveal_env.data import Episode
 from foveal_env.world import World
@@ -156,7 +157,7 @@ class Grpo(Agent):
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate, fused=True)
         self.deviation = std_start
-        self.updates, self.acted = 0, 0  # batches of rollouts, and actions in them
+        self.done, self.acted = 0, 0  # batches of rollouts, and actions in them
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
@@ -168,7 +169,7 @@ class Grpo(Agent):
         choice = (self.average if greedy else self.policy)(world.observe(episode), seen)
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
-    def train(self, glimpses: int) -> Iterator[dict[str, float]]:
+    def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole batches; yield what there is to log."""
         while self.acted < glimpses:
             self.remaining = 1 - self.acted / glimpses
@@ -176,7 +177,7 @@ class Grpo(Agent):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate * self.remaining
             logs = self._update()
-            self.updates += 1
+            self.done += 1
             with torch.no_grad():
                 for mean, weight in zip(self.average.parameters(), self.policy.parameters(), strict=True):
                     mean.lerp_(weight, 1 - self.ema_decay)
@@ -188,9 +189,9 @@ class Grpo(Agent):
         return generator, torch.randint(2**62, (self.num_scenes,), generator=generator)
 
     def _update(self) -> dict[str, float]:
-        generator, index = self._draw(self.updates)
+        generator, index = self._draw(self.done)
         scenes = self.world.scenes(index)
-        self.world.prefetch(self._draw(self.updates + 1)[1])
+        self.world.prefetch(self._draw(self.done + 1)[1])
         repeated = torch.arange(self.num_scenes, device=self.world.device).repeat_interleave(self.group_size)
         start = self.world.start(scenes).rows(repeated)
         steps = list(rollout(self.world, self, start, generator=generator, greedy=False))
@@ -265,19 +266,16 @@ class Grpo(Agent):
         means = {name: total / count for name, total in sums.items()}
         return {"entropy": entropy, **means}
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save policy, optimizer and progress."""
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return policy, averaged policy, optimizer and progress."""
         tensors = checkpoint.prefixed("policy", self.policy.state_dict())
         tensors |= checkpoint.prefixed("average", self.average.state_dict())
         tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
-        header = {**self.header(), "updates": self.updates, "acted": self.acted, "deviation": self.deviation}
-        checkpoint.save(path, "policy", tensors, header)
+        return tensors, {"updates": self.done, "deviation": self.deviation}
 
-    def load(self, path: str | os.PathLike) -> None:
-        """Put back what `save` saved."""
-        tensors, header = checkpoint.load(path, "policy")
-        checkpoint.restore(self.policy, checkpoint.below("policy", tensors), path)
-        checkpoint.restore(self.average, checkpoint.below("average", tensors), path)
+    def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        self.policy.load_state_dict(checkpoint.below("policy", tensors))
+        self.average.load_state_dict(checkpoint.below("average", tensors))
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
-        self.updates, self.deviation = header["updates"], header["deviation"]
-        self.acted = header["acted"]
+        self.done, self.deviation, self.acted = header["updates"], header["deviation"], self.spent.glimpses

@@ -1,25 +1,22 @@
-"""What a comparison leaves behind: a table, results.json and results.csv, a plot, and pictures of scan paths."""
+"""What a comparison leaves behind: a table, results.json and results.csv."""
 
 import csv
 import io
-import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 from scipy import stats
-from torch import Tensor
 
-from foveal_agents.base import Agent, Evaluation
+from foveal_agents.base import Agent
+from foveal_agents.rollout import Evaluation
 from foveal_env.checkpoint import write_atomically, write_json
 from foveal_env.world import World
 
 PACKAGES = ("foveal-env", "torch", "torchvision", "gymnasium", "stable-baselines3", "numpy", "scikit-learn")
-BASELINES = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")  # drawn dashed
 
 
 def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
@@ -28,8 +25,8 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "agent": agent.name,
         "seed": agent.seed,
-        "train_glimpses": agent.glimpses,
-        "train_seconds": round(agent.seconds, 1),
+        "train_glimpses": agent.spent.glimpses,
+        "train_seconds": round(agent.spent.seconds, 1),
         "accuracy": [round(value, 4) for value in evaluation.accuracy],
         "loss": [round(value, 4) for value in evaluation.mean_loss],
         **({"glimpses": round(evaluation.glimpses.double().mean().item(), 3)} if early else {}),
@@ -41,17 +38,34 @@ def row(agent: Agent, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def results(world: World, rows: list[dict[str, Any]], *, command: str, seed: int, scenes: int) -> dict[str, Any]:
-    """Return the contents of results.json."""
+def results(
+    world: World,
+    rows: list[dict[str, Any]],
+    *,
+    command: str,
+    seed: int,
+    scenes: int,
+    made: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the contents of results.json.
+
+    Args:
+        world: world of the evaluation.
+        rows: entries that `row` returns.
+        command: command that makes the file again.
+        seed: first seed of the agents.
+        scenes: number of scenes.
+        made: names that the world was made from: "perception" and "source"; None or none is the perception's own.
+    """
     return {
         "command": command,
         "seed": seed,
-        "task": world.perception.spec["task"],
-        "source": world.options.get("source") or world.perception.spec["source"],
+        "task": world.perception.task_name,
+        "source": made.get("source") or world.perception.spec["source"],
         "canvas": getattr(world.source, "canvas", None),
         "glimpses": world.rules.glimpses,
         "sensor_pixels_per_glimpse": world.layout.pixels,
-        "perception": str(world.options.get("perception")),
+        "perception": str(made.get("perception")),
         "split": world.source.split,
         "scenes": scenes,
         "versions": {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}},
@@ -68,7 +82,7 @@ def installed(package: str) -> str:
 
 
 def write_results(folder: Path, contents: dict[str, Any]) -> None:
-    """Write results.json, results.csv (a line for each agent, seed and look) and accuracy.png."""
+    """Write results.json, and results.csv with a line for each agent, seed and look."""
     write_json(folder / "results.json", contents)
     text = io.StringIO()
     writer = csv.writer(text)
@@ -78,7 +92,6 @@ def write_results(folder: Path, contents: dict[str, Any]) -> None:
         for glimpse, values in enumerate(zip(entry["accuracy"], entry["loss"], strict=True)):
             writer.writerow([*head, glimpse, *values])
     write_atomically(folder / "results.csv", text.getvalue().encode())
-    plot_accuracy(folder / "accuracy.png", contents)
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
@@ -116,73 +129,3 @@ def gap_closed(rows: Sequence[dict[str, Any]], agent: str) -> float | None:
         return None
     low, high, mine = (summary[name][0][-1] for name in ("random", "oracle", agent))
     return None if high <= low else float((mine - low) / (high - low))
-
-
-def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
-    """Plot accuracy against looks, baselines dashed, with 95 % intervals over seeds."""
-    figure, axes = _figure(7, 4.5)
-    for name, (mean, half, count) in summarise(contents["rows"]).items():
-        looks = np.arange(len(mean))
-        label = f"{name} ({count} seeds)" if count > 1 else name
-        (line,) = axes.plot(looks, 100 * mean, "--" if name in BASELINES else "-", marker="o", ms=4, label=label)
-        axes.fill_between(looks, 100 * (mean - half), 100 * (mean + half), color=line.get_color(), alpha=0.2, lw=0)
-    axes.set_xticks(range(contents["glimpses"] + 1))
-    axes.set_xlabel("glimpses after the first look")
-    axes.set_ylabel(f"accuracy on {contents['split']} scenes (%)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    size = "" if contents["canvas"] is None else f", {contents['canvas']} px canvas"
-    axes.set_title(f"{contents['task']} · {contents['source']}{size}", fontsize=10)
-    save_figure(path, figure)
-
-
-def scan_paths(
-    world: World,
-    evaluation: Evaluation,
-    rows: Sequence[int],
-    *,
-    columns: int = 4,
-    truth_known: bool = True,
-    width: float = 2.6,
-) -> Any:
-    """Return a figure of the scan paths of some rows of an evaluation, each with the truth and the answer.
-
-    `width` is that of one drawing in inches; as high as the tallest of them needs, within reason.
-    """
-    scenes = world.scenes(evaluation.index[list(rows)])
-    lines = -(-len(rows) // columns)
-    tallest = (scenes.images.size[:, 0] / scenes.images.size[:, 1]).max().clamp(0.1, 1.5).item()
-    figure = matplotlib.figure.Figure((width * columns, (width * tallest + 0.3) * lines), layout="constrained")
-    for place, number in enumerate(rows):
-        axes = figure.add_subplot(lines, columns, place + 1)
-        prediction = evaluation.prediction[number]
-        axes.imshow(world.draw(scenes, place, evaluation.gazes[number], prediction, side=480 if width < 5 else 960))
-        axes.axis("off")
-        question, words = world.question_text(scenes, place), world.answer_text(scenes, place, prediction)
-        truth = f"{question} {world.truth_text(scenes, place)}" if question else world.truth_text(scenes, place)
-        said = f"answers {words}" if words else "wrong"
-        first = _first_right(evaluation.correct[number])
-        title = f"{truth}: " + (f"right from look {first}" if first is not None else said)
-        wrong = truth_known and first is None
-        axes.set_title(title if truth_known else said, fontsize=9, color="firebrick" if wrong else "black")
-    return figure
-
-
-def save_figure(path: str | os.PathLike, figure: Any) -> None:
-    """Write a figure as PNG, atomically."""
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    write_atomically(path, data.getvalue())
-
-
-def _first_right(correct: Tensor) -> int | None:
-    """Return the look from which on the answer stayed right, or None if the last one was wrong."""
-    wrong = (~correct).nonzero().flatten()
-    if len(wrong) and int(wrong[-1]) == len(correct) - 1:
-        return None
-    return int(wrong[-1]) + 1 if len(wrong) else 0
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    figure = matplotlib.figure.Figure((width, height), layout="constrained")
-    return figure, figure.add_subplot()

@@ -1,6 +1,5 @@
 """Stable-Baselines3: its view of the native batch, and any of its algorithms for continuous actions as an agent."""
 
-import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
-from foveal_agents.base import Agent, gaze_statistics
+from foveal_agents.base import Agent
+from foveal_agents.rollout import gaze_statistics
 from foveal_env import checkpoint
 from foveal_env.data import Episode
 from foveal_env.env import FovealVectorEnv
@@ -146,7 +146,7 @@ class StableBaselines(Agent):
             action, _ = self.model.predict(observations, deterministic=greedy)
         return torch.from_numpy(action).to(world.device)
 
-    def train(self, glimpses: int) -> Iterator[dict[str, float]]:
+    def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
         """Learn until `glimpses` glimpses were taken in all, in whole chunks; yield what there is to log."""
         while self.model.num_timesteps < glimpses:
             if not self.can_resume:
@@ -174,21 +174,20 @@ class StableBaselines(Agent):
             logs |= gaze_statistics(actions.reshape(-1, self.world.rules.glimpses, self.world.rules.action_size))
         return logs
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save the policy's weights, and what an on-policy algorithm needs to go on training."""
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the policy's weights, and what an on-policy algorithm needs to go on training."""
         tensors = checkpoint.prefixed("policy", self.model.policy.state_dict())
         if self.on_policy:
             tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.model.policy.optimizer))
-        checkpoint.save(path, "policy", tensors, {**self.header(), "timesteps": self.model.num_timesteps})
+        return tensors, {}
 
-    def load(self, path: str | os.PathLike) -> None:
-        """Put back what `save` saved; an off-policy algorithm can then act, but not go on training."""
-        tensors, header = checkpoint.load(path, "policy")
-        checkpoint.restore(self.model.policy, checkpoint.below("policy", tensors), path)
+    def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Put back what `state` returned; an off-policy algorithm can then act, but not go on training."""
+        self.model.policy.load_state_dict(checkpoint.below("policy", tensors))
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))
         self.can_resume = self.on_policy
-        self.model.num_timesteps = header["timesteps"]
+        self.model.num_timesteps = self.spent.glimpses
 
 
 class Ppo(StableBaselines):

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from foveal_agents.base import Agent, evaluate
-from foveal_agents.results import scan_paths
+from foveal_agents.plots import scan_paths
 from foveal_env.checkpoint import write_json
 from foveal_env.world import World
 

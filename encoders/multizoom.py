@@ -20,10 +20,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, *, prompted: bool = False):
         super().__init__()
         self.heads = heads
-        self.modulate = nn.Linear(width, 4 * width) if prompted else None
-        if prompted:
-            nn.init.zeros_(self.modulate.weight)
-            nn.init.zeros_(self.modulate.bias)
+        self.modulate = _zero_linear(width, 4 * width) if prompted else None
         self.norm_attention = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
@@ -33,7 +30,7 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, prompt: Tensor | None = None) -> Tensor:
         """Map [B, L, D] to [B, L, D], given the embedded prompt [B, D] where there is one."""
         read, thought = self.norm_attention(tokens), None
-        if prompt is not None:
+        if prompt is not None and self.modulate is not None:
             scale, shift, scale_mlp, shift_mlp = self.modulate(prompt)[:, None].chunk(4, dim=-1)
             read, thought = read * (1 + scale) + shift, (scale_mlp, shift_mlp)
         split = self.query_key_value(read).unflatten(-1, (3, self.heads, -1))
@@ -46,6 +43,13 @@ class Block(nn.Module):
         tokens = tokens + self.project(mixed.transpose(1, 2).flatten(2))
         read = self.norm_mlp(tokens)
         return tokens + self.mlp(read if thought is None else read * (1 + thought[0]) + thought[1])
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 class MultiZoom(Encoder):
@@ -70,6 +74,8 @@ class MultiZoom(Encoder):
         heads: attention heads of a layer; they divide the width.
         state_tokens: number of learned state tokens.
     """
+
+    waves: Tensor  # [F] angular frequencies of x and y
 
     def __init__(
         self,

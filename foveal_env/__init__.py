@@ -6,6 +6,7 @@ Importing this package registers the ids and nothing else: torch and the data se
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 from gymnasium.envs.registration import register
@@ -34,10 +35,15 @@ for _id, _options in IDS.items():
         kwargs=_options,
     )
 
+__version__ = version("foveal-env")
+
 _PUBLIC = {
     "FovealEnv": "foveal_env.env",
     "FovealVectorEnv": "foveal_env.env",
     "Episode": "foveal_env.data",
+    "Scenes": "foveal_env.data",
+    "Outcome": "foveal_env.data",
+    "Rules": "foveal_env.world",
     "World": "foveal_env.world",
     "make_world": "foveal_env.make",
     "make_source": "foveal_env.make",

@@ -13,8 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from foveal_env.data import Episode
+from foveal_env.kernels.hashing import scramble
 from foveal_env.make import make_world
-from foveal_env.sources.base import scramble
 from foveal_env.world import World
 
 RENDER_MODES = ("human", "rgb_array")
@@ -78,9 +78,9 @@ class FovealVectorEnv(VectorEnv):
         self.single_action_space = spaces.Box(-1, 1, (self.world.rules.action_size,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._episode: Episode | None = None
+        self._started: Episode | None = None  # None before the first reset
         self._ended = np.zeros(num_envs, dtype=bool)
-        self._stream: torch.Tensor | None = None  # [B] seed of each row's sequence of scenes
+        self._stream = torch.empty(0, dtype=torch.int64)  # [B] seed of each row's sequence of scenes
         self._count = torch.zeros(num_envs, dtype=torch.int64)  # [B] scenes that each row has drawn from it
 
     def reset(
@@ -97,16 +97,14 @@ class FovealVectorEnv(VectorEnv):
         if seed is not None and not isinstance(seed, list | tuple):
             seed = operator.index(seed)
             super().reset(seed=seed)
-        chosen = self._reset_mask(options)
-        self._seed(seed, chosen)
-        self._begin(chosen, options.get("scene"))
-        return self._observations(), self._infos(chosen, self._ended & chosen)
+        mask = self._reset_mask(options)
+        self._seed(seed, mask)
+        self._begin(mask, options.get("scene"))
+        return self._observations(), self._infos(mask, self._ended & mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Look at `actions` [num_envs, A]; ValueError for NaN, infinity or a wrong shape."""
         action = _action(actions, (self.num_envs, self.world.rules.action_size)).to(self.world.device)
-        if self._episode is None:
-            raise ResetNeeded("call reset before step")
         old = self._ended
         if old.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded(f"rows {np.flatnonzero(old).tolist()} have ended; reset them with a reset_mask")
@@ -128,10 +126,19 @@ class FovealVectorEnv(VectorEnv):
         if self.render_mode is None:
             gym.logger.warn("render was called without a render_mode; pass render_mode='rgb_array' to make_vec")
             return None
-        if self._episode is None:
-            raise ResetNeeded("call reset before render")
-        scenes, gazes, prediction = self._episode.scenes, self._episode.gazes, self._episode.outcome.prediction
-        return tuple(self.world.draw(scenes, row, gazes[row], prediction[row]) for row in range(self.num_envs))
+        return tuple(self.draw(row) for row in range(self.num_envs))
+
+    def draw(self, row: int) -> np.ndarray:
+        """Return the picture [h, w, 3] uint8 of a row, whatever the render mode."""
+        episode = self._episode
+        return self.world.draw(episode.scenes, row, episode.gazes[row], episode.outcome.prediction[row])
+
+    @property
+    def _episode(self) -> Episode:
+        """The episodes under way; ResetNeeded before the first reset."""
+        if self._started is None:
+            raise ResetNeeded("call reset first")
+        return self._started
 
     def _reset_mask(self, options: dict[str, Any]) -> np.ndarray:
         mask = options.get("reset_mask")
@@ -140,25 +147,26 @@ class FovealVectorEnv(VectorEnv):
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(f"reset_mask must be {self.num_envs} booleans, at least one of them true, got {mask!r}")
-        if self._episode is None and not mask.all():
+        if self._started is None and not mask.all():
             raise ResetNeeded("the first reset must reset every row")
         return mask
 
-    def _seed(self, seed: int | list[int | None] | None, chosen: np.ndarray) -> None:
+    def _seed(self, seed: int | list[int | None] | None, mask: np.ndarray) -> None:
         seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seed
-        if self._stream is None:
+        if not len(self._stream):
             self._stream = torch.from_numpy(self.np_random.integers(2**62, size=self.num_envs))
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
-        for row in np.flatnonzero(chosen):
-            if seeds[row] is not None:
-                self._stream[row], self._count[row] = operator.index(seeds[row]) % 2**63, 0
+        for row in np.flatnonzero(mask):
+            own = seeds[row]
+            if own is not None:
+                self._stream[row], self._count[row] = operator.index(own) % 2**63, 0
 
-    def _begin(self, chosen: np.ndarray, scene: int | np.ndarray | None = None) -> None:
-        """Start new episodes in the rows where `chosen` is true."""
-        rows = torch.from_numpy(chosen)
+    def _begin(self, mask: np.ndarray, scene: int | np.ndarray | None = None) -> None:
+        """Start new episodes in the rows where `mask` is true."""
+        rows = torch.from_numpy(mask)
         if scene is None:
             index = self._next(rows)
             self._count[rows] += 1
@@ -172,8 +180,8 @@ class FovealVectorEnv(VectorEnv):
             if self.world.source.reads_files:
                 self.world.prefetch(self._next(torch.ones(self.num_envs, dtype=torch.bool)))
             new = self.world.start(scenes)
-        self._episode = new if chosen.all() else self._episode.replaced(rows.to(self.world.device), new)
-        self._ended = self._ended & ~chosen
+        self._started = new if mask.all() else self._episode.replaced(rows.to(self.world.device), new)
+        self._ended = self._ended & ~mask
 
     def _next(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the index of the scene that each of the rows, a mask, draws next."""
@@ -187,10 +195,10 @@ class FovealVectorEnv(VectorEnv):
         rows = torch.from_numpy(active).to(self.world.device)
         with torch.no_grad():
             if active.all():
-                self._episode, reward = self.world.look(self._episode, action)
+                self._started, reward = self.world.look(self._episode, action)
             else:
                 after, reward = self.world.look(self._episode.rows(rows), action[rows])
-                self._episode = self._episode.replaced(rows, after)
+                self._started = self._episode.replaced(rows, after)
         rewards[active] = reward.cpu().numpy()
         return rewards
 
@@ -198,8 +206,8 @@ class FovealVectorEnv(VectorEnv):
         observations = self.world.observe(self._episode).cpu().numpy()
         return observations.copy() if self.world.device.type == "cpu" else observations
 
-    def _infos(self, chosen: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
-        """Return the infos of the rows where `chosen` is true, in the form of Gymnasium's vector environments."""
+    def _infos(self, mask: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+        """Return the infos of the rows where `mask` is true, in the form of Gymnasium's vector environments."""
         outcome, own = self._episode.outcome, self.world.info(self._episode)
         columns = {
             "prediction": outcome.prediction,
@@ -209,9 +217,9 @@ class FovealVectorEnv(VectorEnv):
         }
         infos: dict[str, Any] = {}
         for key, column in columns.items():
-            values, told = column.cpu().numpy(), chosen
+            values, told = column.cpu().numpy(), mask
             if key in own and np.isnan(values).any():  # the question of that row has no such figure
-                told = chosen & ~np.isnan(values)
+                told = mask & ~np.isnan(values)
                 if not told.any():
                     continue
                 values = np.nan_to_num(values, nan=0.0)
@@ -333,7 +341,7 @@ class FovealEnv(gym.Env):
         """Return the picture [h, w, 3] uint8 in mode "rgb_array"; mode "human" shows it at every step by itself."""
         if self.render_mode is None:
             gym.logger.warn("render was called without a render_mode; pass render_mode='rgb_array' to gym.make")
-        return self.batch.render()[0] if self.render_mode == "rgb_array" else None
+        return self.batch.draw(0) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
         """Close the window of mode "human"."""
@@ -344,7 +352,7 @@ class FovealEnv(gym.Env):
 
     def _show(self) -> None:
         if self._screen:
-            _show(self.batch.render()[0], pause=1 / self.metadata["render_fps"])
+            _show(self.batch.draw(0), pause=1 / self.metadata["render_fps"])
 
 
 def _check_render_mode(mode: str | None, known: list[str]) -> None:

@@ -11,10 +11,12 @@ from foveal_encoders.base import Layout
 from foveal_env.data import Outcome
 from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
-from foveal_env.world import World
+from foveal_env.world import Rules, World
 
 matplotlib.use("agg")
 torch.set_num_threads(1)
+
+SMALL = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}  # options of an encoder that is quick to build
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +33,28 @@ def offline(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def tiny():
+    """Options of an encoder that is quick to train."""
+    return {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
+
+
+@pytest.fixture(scope="session")
 def small_perception(tmp_path_factory):
     """The path of a small untrained perception for 40 px scenes."""
     options = {"canvas": 40, "clutter": 2}
     perception = Perception.build(make_source("digits", "train", **options), patch=8, zooms=2, width=24, depth=1)
-    perception.spec |= {"source": "digits", "source_options": options}
     path = tmp_path_factory.mktemp("perception") / "small.safetensors"
+    perception.save(path, source="digits", source_options=options)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def searching(tmp_path_factory):
+    """The path of a small untrained perception that searches."""
+    options = {"canvas": 70, "candidates": 3}
+    perception = Perception.build(make_source("search", "train", **options), task="search", **SMALL)
+    perception.spec |= {"source": "search", "source_options": options}
+    path = tmp_path_factory.mktemp("perception") / "search.safetensors"
     perception.save(path)
     return str(path)
 
@@ -52,9 +70,10 @@ class ToyPerception(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.nothing = torch.nn.Parameter(torch.zeros(()), requires_grad=False)
-        self.encoder = SimpleNamespace(layout=Layout(patch=2, zooms=1, zoom_range=(2, 2)), state_shape=(2, 2))
-        self.fingerprint, self.precision = "toy", torch.float32
-        self.spec = {"task": "toy", "source": "digits"}
+        self.encoder = SimpleNamespace(
+            layout=Layout(patch=2, zooms=1, zoom_range=(2, 2)), observation_shape=(2, 2), observe=lambda state: state
+        )
+        self.fingerprint, self.precision, self.task_name = "toy", torch.float32, "toy"
         self.task = SimpleNamespace(
             ends_on_success=False,
             rewards={},
@@ -80,5 +99,5 @@ class ToyPerception(torch.nn.Module):
 @pytest.fixture
 def toy_world():
     return World(
-        make_source("digits", "train", canvas=60, clutter=0), ToyPerception(), glimpses=2, reward="probability"
+        make_source("digits", "train", canvas=60, clutter=0), ToyPerception(), Rules(glimpses=2, reward="probability")
     )

@@ -18,7 +18,7 @@ def encoder(request):
 def glimpses(encoder, batch, seed=0):
     generator = torch.Generator().manual_seed(seed)
     layout = encoder.layout
-    shape = (batch, layout.patches, encoder.channels, layout.patch, layout.patch)
+    shape = (batch, layout.patches, encoder.inputs.channels, layout.patch, layout.patch)
     return Glimpse(torch.rand(shape, generator=generator), torch.rand(batch, layout.patches, 3, generator=generator))
 
 

@@ -26,7 +26,7 @@ def random_actions(count, steps, seed=0):
 
 
 @pytest.mark.parametrize("id", sorted(foveal_env.IDS))
-@pytest.mark.parametrize("extra", [{}, {"first_look": None, "reward": "correct", "clock": True}])
+@pytest.mark.parametrize("extra", [{}, {"first_look": None, "reward": "correct", "time_left": True}])
 def test_gymnasiums_own_check(id, extra):
     with warnings.catch_warnings():
         # once, where there is no screen: the check tries every render mode
@@ -40,7 +40,7 @@ def test_spaces_and_infos(options):
     assert env.observation_space.shape == (8, 24)
     assert env.action_space == gym.spaces.Box(-1, 1, (2,), np.float32)
     assert observation in env.observation_space
-    assert set(info) == {"prediction", "probability", "scene"}
+    assert set(info) == {"prediction", "score", "scene"}
     for step in range(3):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         assert observation in env.observation_space

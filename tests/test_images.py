@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal_encoders.base import Layout
-from foveal_env import compiled
-from foveal_env.images import FINEST, Images, fill_levels, levels
+from foveal_env.images import Images
+from foveal_env.images.batch import FINEST, fill_levels, levels
+from foveal_env.kernels import threads
+from foveal_env.kernels.crops import add_crops, add_crops_in_tensors
 from foveal_env.retina import extract, patch_squares
-from foveal_env.sources.composed import add_crops, add_crops_in_tensors
 
 coordinate = st.floats(-1.5, 1.5, width=32)
 side = st.one_of(st.integers(1, 12), st.integers(13, 300))
@@ -133,10 +134,9 @@ def test_work_is_done_once_whatever_the_number_of_threads(monkeypatch):
     gaze = torch.rand(70, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     once = extract(images, gaze, layout).patches
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(compiled, "WORTH", 1e-9)
+    monkeypatch.setattr(threads, "WORTH", 1e-9)
     assert torch.equal(extract(images, gaze, layout).patches, once)
     assert torch.equal(Images.prepare(noise(70, 1, 33, 40)).texels, images.texels)
-    assert compiled._threads._pool
 
 
 def test_painted_pictures_are_prepared_pictures():

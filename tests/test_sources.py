@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from foveal_encoders.base import Layout
-from foveal_env import compiled
+from foveal_env.kernels.hashing import mix_compiled, mix_in_tensors, scramble
 from foveal_env.make import make_source
 from foveal_env.perception import Perception
 from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
-from foveal_env.sources.base import SPLITS, mixed, scramble
+from foveal_env.sources.base import SPLITS
 from foveal_env.sources.composed import split_training
 from foveal_env.tasks import TASKS
 
@@ -169,7 +169,7 @@ def test_scrambled_numbers_are_uniform_and_depend_on_every_argument():
     assert not torch.equal(scramble(torch.arange(5), 1), scramble(torch.arange(5), 2))
     assert not torch.equal(scramble(torch.arange(5), 1, 2), scramble(torch.arange(5), 2, 1))
     numbers = torch.randint(-(2**63), 2**63 - 1, (3, 1000), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(mixed(numbers), compiled.mixed(numbers))
+    assert torch.equal(mix_in_tensors(numbers), mix_compiled(numbers))
     both = scramble(torch.arange(5)[:, None], 1, torch.tensor([2, 3]))
     assert torch.equal(both[:, 1], scramble(torch.arange(5), 1, 3))
     # fixed for ever: the test scenes of everybody depend on it

@@ -1,4 +1,4 @@
-"""What the tasks ask and how they judge; episodes that end early, are stopped, or choose their zoom."""
+"""What the tasks ask, and how they score the answers."""
 
 import itertools
 from dataclasses import replace
@@ -7,150 +7,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
+from conftest import SMALL
 from PIL import Image
 
-from foveal_agents.base import evaluate, make_agent
-from foveal_agents.mixture import Choice, best, draw, log_likelihood
-from foveal_agents.sb3 import Sb3VecEnv
-from foveal_encoders.base import Layout
 from foveal_env.env import FovealEnv, FovealVectorEnv
 from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
-from foveal_env.retina import extract
-from foveal_env.sources.arranged import GAP
 from foveal_env.tasks.locate import Locate, distance, iou
 from foveal_env.tasks.reconstruct import Reconstruct, small
 from foveal_env.tasks.search import CELLS
 from foveal_env.tasks.several import Several
 from foveal_env.world import World
-
-SMALL = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
-
-
-@pytest.fixture(scope="module")
-def searching(tmp_path_factory):
-    """The path of a small untrained perception that searches."""
-    options = {"canvas": 70, "candidates": 3}
-    perception = Perception.build(make_source("search", "train", **options), task="search", **SMALL)
-    perception.spec |= {"source": "search", "source_options": options}
-    path = tmp_path_factory.mktemp("perception") / "search.safetensors"
-    perception.save(path)
-    return str(path)
-
-
-def test_the_same_scene_has_another_target_under_another_prompt():
-    source = make_source("search", "test", canvas=[90, 200], candidates=4, background="photos")
-    index = torch.arange(12)
-    asked = [source.scenes(index, question=question) for question in range(4)]
-    for other in asked[1:]:
-        for row in range(12):
-            assert torch.equal(asked[0].images.pixels(row), other.images.pixels(row))
-        assert (asked[0].label != other.label).all()
-    for one in asked:
-        assert torch.equal(one.prompt.argmax(dim=1), one.label)
-        assert (one.prompt.sum(dim=1) == 1).all()
-        assert (one.box[:, :2].abs() + one.box[:, 2:] / 2 <= 1.0001).all()
-    side = asked[0].images.size[:, :1].float()
-    for number, one in enumerate(asked):
-        for other in asked[:number]:
-            apart = (one.box[:, :2] - other.box[:, :2]).abs().amax(dim=1) * side[:, 0] / 2
-            assert (apart >= 28 + GAP - 1e-3).all()  # no two candidates touch
-
-
-@pytest.mark.parametrize("canvas", [60, 1000, 1350, 2500])
-def test_candidates_lie_everywhere(canvas):
-    source = make_source("search", "test", canvas=canvas)
-    corner = source.corners(torch.arange(3000), canvas, torch.full((4,), 28))
-    assert corner.min() >= 0
-    assert corner.max() + 28 <= canvas
-    room = canvas - 28
-    for axis in range(2):
-        assert corner[..., axis].max() > room * 0.9
-        assert corner[..., axis].min() < room * 0.1
-
-
-def test_the_target_is_where_its_box_is():
-    source = make_source("search", "test", canvas=100, clutter=0, candidates=2)
-    scenes = source.scenes(torch.arange(20))
-    for row in range(20):
-        shown = _target(scenes, row)
-        assert any(torch.equal(shown, picture) for picture in source.pictures[source.labels == scenes.label[row]])
-
-
-def _target(scenes, row):
-    size = scenes.images.size[row, 0]
-    left, top = ((scenes.box[row, :2] + 1) * size / 2 - 14).round().long().tolist()
-    return scenes.images.pixels(row)[0, top : top + 28, left : left + 28]
-
-
-@pytest.mark.parametrize(("aim", "share"), [(0.0, 0.25), (0.5, 0.625), (1.0, 1.0)])
-def test_stage_one_looks_near_every_candidate_unless_told_to_aim(aim, share):
-    source = make_source("search", "train", canvas=[100, 120], aim=aim)
-    scenes = source.scenes(torch.arange(600))
-    box = source.candidate_boxes(scenes, torch.Generator().manual_seed(0), progress=0.0)
-    candidates = torch.stack([source.scenes(torch.arange(600), question=question).box for question in range(4)], dim=1)
-    chosen = (candidates == box[:, None]).all(dim=-1)
-    assert (chosen.sum(dim=1) == 1).all()
-    assert chosen[:, 0].float().mean().item() == pytest.approx(share, abs=0.05)
-    with pytest.raises(ValueError, match="aim lies in"):
-        make_source("search", "train", aim=2.0)
-
-
-def test_a_prompt_can_be_an_example_of_the_class():
-    source = make_source("search", "test", canvas=100, prompt="example")
-    scenes = source.scenes(torch.arange(8))
-    assert scenes.prompt.shape == (8, 196)
-    assert 0 < scenes.prompt.max() <= 1
-    own = source.pictures[(source.labels[:, None] == scenes.label).nonzero()[:, 0]]
-    assert len(own) > 8
-    shown = torch.stack([_target(scenes, row) for row in range(8)])
-    small = torch.nn.functional.adaptive_avg_pool2d(shown[:, None].float() / 255, 14).flatten(1)
-    assert ((small - scenes.prompt).abs().amax(dim=1) > 0.05).all()  # another picture of that class
-    with pytest.raises(ValueError, match="unknown prompt 'word'; known: class, example"):
-        make_source("search", "test", prompt="word")
-
-
-def test_candidates_can_be_the_classes_of_a_folder(tmp_path):
-    random = np.random.default_rng(0)
-    for name in ("cat", "dog", "eel"):
-        (tmp_path / name).mkdir()
-        for number in range(12):
-            Image.fromarray(random.integers(256, size=(40, 50, 3), dtype=np.uint8)).save(
-                tmp_path / name / f"{number}.png"
-            )
-    source = make_source("search", "train", of="folder", folder=str(tmp_path), candidates=3, canvas=120, side=32)
-    assert source.pictures.shape[1:] == (32, 32)
-    assert source.scenes(torch.arange(4)).box[:, 2].tolist() == pytest.approx([64 / 120] * 4)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"canvas": 20}, "the target of 28 px is larger than the canvas of 20 px"),
-        ({"canvas": 60, "candidates": 9}, "9 pictures of 28 px have no place on a canvas of 60 px"),
-        ({"candidates": 1}, "candidates must be 2 to 10"),
-        ({"of": "cifar10"}, "candidates come from a digit-type source or a folder"),
-        ({"background": "nowhere"}, "there are none in 'nowhere'"),
-        ({"canvas": []}, "a canvas and clutter of at least 0 are needed"),
-    ],
-)
-def test_scenes_that_cannot_be_made_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        make_source("search", "test", **options)
-
-
-def test_each_question_has_its_answer():
-    source = make_source("questions", "test", clutter=0)
-    index = torch.arange(60)
-    for number, name in enumerate(source.questions):
-        scenes = make_source("questions", "test", clutter=0, ask=name).scenes(index)
-        assert (scenes.prompt[:, :3].argmax(dim=1) == number).all()
-        assert (scenes.prompt[:, 3:].sum(dim=1) == (number > 0)).all()
-        for row in range(60):
-            assert torch.equal(scenes.images.pixels(row), source.scenes(index).images.pixels(row))
-    assert set(scenes.label.tolist()) == {0, 1, 2, 3}  # of "count"
-    assert source.scenes(index).prompt[:, :3].sum(dim=0).min() > 8
 
 
 def test_a_box_is_judged_by_distance_and_overlap():
@@ -206,84 +73,6 @@ def test_a_tolerance_of_zero_is_refused(searching):
         make_world(perception=searching, task_options={"toleranze": 1})
 
 
-def test_an_episode_ends_as_soon_as_the_target_is_found(searching, monkeypatch):
-    world = make_world(perception=searching, glimpses=3, task_options={"tolerance": 0.8}, reward="gain")
-    episode = world.start(world.scenes(torch.arange(40)))
-    begun, total, seen, see = episode, torch.zeros(40), [], world._see
-    monkeypatch.setattr(world, "_see", lambda state, *rest: seen.append(len(state)) or see(state, *rest))
-    for _ in range(3):
-        before = episode
-        episode, reward = world.look(episode, torch.rand(40, 2) * 2 - 1)
-        assert torch.equal(episode.state[before.ended], before.state[before.ended])
-        assert not reward[before.ended].any()
-        assert torch.equal(episode.ended, before.ended | episode.outcome.correct | (episode.glimpses == 3))
-        total += reward
-        assert seen[-1] == (~before.ended).sum()  # the encoder is not asked about episodes that are over
-    assert 0 < (episode.glimpses < 3).sum() < 40
-    assert torch.allclose(total, begun.outcome.loss - episode.outcome.loss, atol=1e-5)
-    taken = (~episode.gazes[:, 1:, 0].isnan()).sum(dim=1)
-    assert torch.equal(taken, episode.glimpses)
-
-
-def test_a_stop_ends_the_episode_and_takes_no_glimpse(small_perception):
-    world = make_world(perception=small_perception, glimpses=3, stop=True, price=0.1)
-    assert world.action_size == 3
-    start = world.start(world.scenes(torch.arange(2)))
-    action = torch.tensor([[0.2, 0.3, 0.7], [0.2, 0.3, -0.7]])
-    after, reward = world.look(start, action)
-    assert after.ended.tolist() == [True, False]
-    assert after.glimpses.tolist() == [0, 1]
-    assert torch.equal(after.state[0], start.state[0])
-    assert reward[0] == 0
-    assert reward[1] == pytest.approx((start.outcome.loss - after.outcome.loss)[1].item() - 0.1, abs=1e-5)
-    plain, _ = world.look(start, action[:, :2])  # a gaze alone never stops
-    assert not plain.ended.any()
-    sparse = make_world(perception=small_perception, glimpses=3, stop=True, reward="correct")
-    episode = sparse.start(sparse.scenes(torch.arange(60)))
-    _, paid = sparse.look(episode, torch.ones(60, 3))
-    assert torch.equal(paid, episode.outcome.correct.float())
-    assert paid.any()
-
-
-def test_the_zoom_of_the_action_moves_every_patch(small_perception):
-    world = make_world(perception=small_perception, zoom=True, zoom_reach=2.0)
-    scenes, layout = world.scenes(torch.arange(3)), world.layout
-    start = world.start(scenes)
-    closer, _ = world.look(start, torch.tensor([[0.1, -0.2, 0.5]] * 3))
-    there = torch.tensor([[0.1, -0.2]] * 3)
-    seen = world.perception.step(start.state, extract(scenes.images, there, layout, torch.ones(3)))
-    assert torch.equal(closer.state, seen)
-    assert closer.gazes[:, 1].tolist()[0] == pytest.approx([0.1, -0.2, 0.5])
-    sharper = Layout(patch=layout.patch, zooms=layout.zooms, zoom_range=tuple(z + 1 for z in layout.zoom_range))
-    assert torch.allclose(
-        extract(scenes.images, there, layout, torch.ones(3)).patches, extract(scenes.images, there, sharper).patches
-    )
-
-
-@pytest.mark.parametrize("options", [{}, {"stop": True}, {"zoom": True}, {"stop": True, "zoom": True, "clock": True}])
-@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
-def test_environments_with_every_kind_of_action(searching, options, mode):
-    chosen = {"perception": searching, "glimpses": 3, "task_options": {"tolerance": 1.0}, **options}
-    single = gym.make("foveal_env/Classify-v0", **chosen)
-    check_env(single.unwrapped, skip_render_check=True)
-    _, info = single.reset(seed=3)
-    assert {"distance", "path_length", "spl"} <= set(info)
-    assert np.shape(info["prediction"]) == (2,)
-    native = gym.make_vec("foveal_env/Classify-v0", num_envs=4, autoreset_mode=mode, **chosen)
-    alone = gym.make_vec("foveal_env/Classify-v0", num_envs=1, autoreset_mode=mode, **chosen)
-    together, apart = native.reset(seed=3)[0], alone.reset(seed=3)[0]
-    ends = 0
-    for step in range(8):
-        assert np.allclose(together[0], apart[0], atol=1e-5)
-        actions = np.random.default_rng(step).uniform(-1, 1, native.action_space.shape).astype(np.float32)
-        together, reward, ended, _, infos = native.step(actions)
-        apart, one, over, _, _ = alone.step(actions[:1])
-        assert (reward[0], ended[0]) == (pytest.approx(one[0], abs=1e-5), over[0])
-        ends += ended.sum()
-    assert ends > 2
-    assert infos["prediction"].shape == (4, 2)
-
-
 def test_several_questions_are_judged_by_their_own_heads():
     source = make_source("questions", "test")
     scenes = source.scenes(torch.arange(30))
@@ -333,32 +122,6 @@ def test_a_reconstruction_of_the_mean_explains_nothing_and_the_picture_everythin
     assert small(scenes, 40)[0].mul(255).round().to(torch.uint8).equal(scenes.images.pixels(0))
 
 
-def test_the_likelihood_of_actions_that_stop():
-    choice = Choice(torch.zeros(4000, 1, 2), torch.zeros(4000, 1), torch.full((4000,), 0.5))
-    actions = draw(choice, 0.2, torch.Generator().manual_seed(0))
-    stopped = actions[:, -1] > 0
-    assert stopped.float().mean().item() == pytest.approx(torch.tensor(0.5).sigmoid().item(), abs=0.03)
-    likelihood = log_likelihood(actions, choice, 0.2)
-    assert likelihood[stopped].exp().tolist() == pytest.approx([0.6225] * int(stopped.sum()), abs=1e-3)
-    other = actions.clone()
-    other[:, :2] += 1  # where an action stops, its gaze does not count
-    assert torch.equal(log_likelihood(other, choice, 0.2)[stopped], likelihood[stopped])
-    assert best(choice)[0].tolist() == [0, 0, 1]
-
-
-def test_a_policy_learns_to_stop_when_looking_no_longer_pays(toy_world):
-    """In the toy world one look at the target tells everything: any further one only costs."""
-    world = World(toy_world.source, toy_world.perception, glimpses=4, reward="gain", stop=True, price=0.02)
-    options = {"scenes": 32, "group": 8, "minibatch": 512, "width": 64, "learning_rate": 3e-3, "discount": 1.0}
-    agent = make_agent("grpo", world, seed=0, averaging=0.9, last_deviation=0.05, **options)
-    before = evaluate(world, agent, scenes=200)
-    list(agent.train(200_000))
-    after = evaluate(world, agent, scenes=200)
-    assert before.glimpses.float().mean() == 4
-    assert 0.5 <= after.glimpses.float().mean() < 1.5  # none where the target is in the centre
-    assert after.mean_loss[-1] < 0.05
-
-
 def test_a_perception_is_asked_what_it_has_learned_to_be_asked(tmp_path):
     for name in range(10):
         (tmp_path / f"class {name}").mkdir()
@@ -376,20 +139,6 @@ def test_a_perception_is_asked_what_it_has_learned_to_be_asked(tmp_path):
     scenes = world.source.scenes(torch.arange(2))
     with pytest.raises(ValueError, match="a prompt must be finite"):
         world.start(replace(scenes, prompt=scenes.prompt * torch.nan))
-
-
-def test_a_group_shares_scene_and_prompt(monkeypatch):
-    world = make_world(perception="search", canvas=100, glimpses=2)
-    agent = make_agent("grpo", world, scenes=3, group=4, width=8)
-    seen, look = [], World.look
-    monkeypatch.setattr(
-        World, "look", lambda self, episode, action: seen.append(episode) or look(self, episode, action)
-    )
-    next(agent.train(1))
-    for values in (seen[0].scenes.prompt, seen[0].scenes.index[:, None]):
-        groups = values.unflatten(0, (3, 4))
-        assert (groups == groups[:, :1]).all()
-    assert len(set(seen[0].scenes.index.tolist())) == 3
 
 
 def test_options_of_several_questions_go_to_the_question(tmp_path):
@@ -424,12 +173,6 @@ def test_boxes_that_are_needed_and_canvases_that_are_none(tmp_path):
         gym.make("foveal_env/Search-v0", canvas=250.5)
 
 
-@pytest.mark.parametrize("options", [{"price": float("nan")}, {"zoom_reach": float("nan")}, {"zoom_reach": 0}])
-def test_prices_and_reaches_that_are_no_numbers_are_refused(options):
-    with pytest.raises(ValueError, match="zoom_reach must be above 0 and price at least 0"):
-        make_world(**options)
-
-
 class Bold(Locate):
     """Where is it? Rewarded for being right at once."""
 
@@ -443,34 +186,3 @@ def test_a_task_can_have_rewards_of_its_own():
     assert set(reward.tolist()) <= {0.0, 1.0}
     with pytest.raises(ValueError, match="unknown reward 'late'; known: gain, probability, correct, soon"):
         World(make_source("digits"), perception, reward="late")
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"id": "Search-v0", "canvas": 60}, {"id": "Questions-v0"}, {"stop": True}, {"zoom": True}]
-)
-def test_the_native_batch_and_stable_baselines_tell_what_singles_tell(options):
-    id = f"foveal_env/{options.pop('id', 'Classify-v0')}"
-    options = {"glimpses": 2, **options}
-    native = gym.make_vec(id, num_envs=4, **options)
-    same = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-    sync = gym.make_vec(id, num_envs=4, vectorization_mode="sync", vector_kwargs=same, **options)
-    adapted = Sb3VecEnv(gym.make_vec(id, num_envs=4, **options))
-    adapted.seed(0)
-    observations, told = native.reset(seed=0)
-    expected, single = sync.reset(seed=0)
-    assert np.array_equal(adapted.reset(), observations)
-    assert np.allclose(observations, expected, atol=1e-5)
-    for step in range(3):
-        assert set(told) == set(single)
-        for key in told:
-            if key.startswith("_") and not key.startswith("_final"):
-                assert told[key].tolist() == single[key].tolist(), key
-        action = np.random.default_rng(step).uniform(-1, 1, native.action_space.shape).astype(np.float32)
-        observations, _, ended, _, told = native.step(action)
-        *_, single = sync.step(action)
-        rows = adapted.step(action)[3]
-        final = told.get("final_info", {})
-        for row in range(4):
-            source = final if ended[row] else told
-            keys = {key for key in source if not key.startswith(("_", "final")) and source[f"_{key}"][row]}
-            assert keys == set(rows[row]) - {"terminal_observation", "TimeLimit.truncated"}

@@ -85,8 +85,8 @@ def test_replacing_rows_keeps_the_others(small_world):
         assert torch.equal(mixed.scenes.images.pixels(row), expected)
 
 
-def test_the_clock_shows_what_is_left(small_perception):
-    world = make_world(perception=small_perception, glimpses=2, clock=True)
+def test_an_observation_can_show_the_time_left(small_perception):
+    world = make_world(perception=small_perception, glimpses=2, time_left=True)
     episode = world.start(world.scenes(torch.arange(3)))
     assert world.observe(episode).shape == (3, *world.observation_shape)
     seen = [world.observe(episode)[0, -1].unique().tolist()]
@@ -104,21 +104,33 @@ def test_a_gradient_reaches_the_gaze(small_world):
     assert gaze.grad.abs().max() > 0
 
 
-def test_impossible_worlds_are_refused(small_perception):
-    for options, message in (
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"perception": "nope"}, "unknown perception 'nope'; known: .*digits"),
         ({"source": "nope"}, "unknown source"),
         ({"glimpses": 0}, "glimpses must be at least 1"),
+        ({"glimpses": 2.5}, "glimpses must be at least 1, and whole, got 2.5"),
         ({"reward": "nope"}, "unknown reward 'nope'; known: gain, probability, correct"),
         ({"first_look": "left"}, "unknown first_look"),
+        ({"glimpse_cost": -1}, "glimpse_cost must be at least 0, got -1"),
+        ({"zoom_reach": 0}, "zoom_reach must be above 0, got 0"),
         ({"precision": "int8"}, "unknown precision 'int8'; known: float32, bfloat16, auto"),
         ({"split": "nope"}, "unknown split"),
         ({"canvas": 5}, "canvas"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            make_world(**{"perception": small_perception, **options})
-    with pytest.raises(TypeError, match="clutterr"):
-        make_world(perception=small_perception, source_options={"clutterr": 1})
+        ({"task": "search"}, "unknown task 'search' of this perception"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_impossible_worlds_are_refused(small_perception, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_world(**{"perception": small_perception, **options})
+
+
+@pytest.mark.parametrize("options", [{"source_options": {"clutterr": 1}}, {"glimpsess": 3}])
+def test_unknown_options_are_named(small_perception, options):
+    with pytest.raises(TypeError, match=r"no option '(clutterr|glimpsess)'; known: "):
+        make_world(perception=small_perception, **options)
 
 
 def test_a_perception_must_fit_the_source(small_world):

@@ -15,8 +15,8 @@ from benchmarks import RESULTS
 from benchmarks.images import LAYOUT, noise, random_gazes
 from benchmarks.images.accuracy import digit_scenes, photographs, shares
 from foveal_env.checkpoint import write_json
-from foveal_env.compiled import share
 from foveal_env.images import Images
+from foveal_env.kernels.threads import share
 from foveal_env.retina import extract, patch_squares
 
 

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from foveal_env.compiled import compile_, share
+from foveal_env.kernels.threads import compile_, share
 
 LANES = 16  # a power of two
 

@@ -1,18 +1,29 @@
-"""Threads of a process: made when first needed, and forgotten by a forked child, in which they do not run."""
+"""How kernels are compiled and shared out among threads, and pools of threads that survive a fork.
+
+Numba compiles a kernel at its first call and keeps the result on disk. Plain Python threads share the work, because
+compiled code lets go of the interpreter. Numba's own pool would end a forked process.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import torch
+from numba import njit
+
+WORTH = 1e-3  # s of work that pay for one more thread: a thread of torch's may still spin on its core
+
+compile_ = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+
 
 class Threads:
-    """A pool of threads that outlives what uses it.
+    """A pool of threads: made when first needed, and made anew in a forked child, in which the old ones do not run.
 
     Args:
-        name: of its threads.
-        count: how many; None is one for each core.
-        prepare: called once, when the threads are first needed.
+        name: prefix of the threads' names.
+        count: number of threads; None is one for each core.
+        prepare: function that is called with the pool, once, when the threads are first needed.
     """
 
     def __init__(
@@ -35,3 +46,35 @@ class Threads:
             if self._prepare:
                 self._prepare(self._pool[1])
         return self._pool[1]
+
+
+_helpers = Threads("foveal_env.kernels")
+
+
+def share(work: Callable[[int, int], Any], count: int, *, seconds: float) -> None:
+    """Call ``work(first, last)`` for parts that make up range(count), each item once.
+
+    At most as many threads as torch uses take part. The parts are finer than one for each thread: a thread of torch's
+    that still spins after its last operation holds a core for a while, and then the others do more.
+
+    Args:
+        work: function that does the items first, ..., last - 1.
+        count: number of items.
+        seconds: estimate of what all of them take one thread; small work is done by one.
+    """
+    threads = min(torch.get_num_threads(), count, int(seconds / WORTH))
+    if threads < 2:
+        work(0, count)
+        return
+    cuts = min(4 * threads, count)
+    parts = iter([(count * cut // cuts, count * (cut + 1) // cuts) for cut in range(cuts)])
+
+    def help_out() -> None:
+        for first, last in parts:  # a list's iterator hands out each part once, whoever asks
+            work(first, last)
+
+    others = [_helpers.submit(help_out) for _ in range(threads - 1)]
+    help_out()
+    for other in others:
+        if not other.cancel():
+            other.result()

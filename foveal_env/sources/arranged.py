@@ -9,8 +9,10 @@ from torch import Tensor
 
 from foveal_env.data import Scenes
 from foveal_env.images import Images
-from foveal_env.sources.base import SPLITS, Source, scramble
-from foveal_env.sources.composed import CLUTTER_SIDE, Composed, add_crops, varied
+from foveal_env.kernels.crops import add_crops
+from foveal_env.kernels.hashing import scramble
+from foveal_env.sources.base import SPLITS, Source
+from foveal_env.sources.composed import CLUTTER_SIDE, Composed, varied
 
 GAP = 2  # px between two pictures, at least
 
@@ -220,12 +222,12 @@ def _photos(background: str, split: str) -> list[Tensor]:
 
         pictures = [torch.tensor(photo).float().mean(dim=-1) for photo in load_sample_images().images]
     else:
-        from foveal_env.sources.pictures import SUFFIXES, read_picture
+        from foveal_env.images.decode import SUFFIXES, read_image
 
         files = sorted(path for path in Path(background).rglob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise ValueError(f"background must be 'photos' or a folder of pictures; there are none in {background!r}")
-        pictures = [Images.prepare([read_picture(path, 1)]).pixels(0)[0].float() for path in files]
+        pictures = [Images.prepare([read_image(path, 1)]).pixels(0)[0].float() for path in files]
     begin, end = {"train": (0, 3), "validation": (3, 4), "test": (4, 5)}[split]
     parts = [picture[:, len(picture[0]) * begin // 5 : len(picture[0]) * end // 5] for picture in pictures]
     return [(part / 2).to(torch.uint8) for part in parts if part.numel()]

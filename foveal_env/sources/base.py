@@ -59,38 +59,3 @@ class Source:
     def truth_text(self, scenes: Scenes, row: int) -> str:
         """Return the right answer of one of the scenes, in words; by default the name of its class."""
         return self.classes[int(scenes.label[row])]
-
-
-def scramble(index: Tensor, *salt: int | Tensor) -> Tensor:
-    """Map [...] int64 to [...] int64 in [0, 2**53) as a good hash does: a random draw named by its arguments.
-
-    A salt is a number, or a tensor that broadcasts with `index`: several draws at once.
-
-    splitmix64 (Steele, Lea, Flood, OOPSLA 2014), in integers that wrap, so equal on every device.
-    """
-    value = index
-    for salted in (0, *salt):
-        value = value + (salted * 2654435761 - 7046029254386353131)  # 0x9E3779B97F4A7C15 as a signed number
-        if value.is_cuda:
-            value = mixed(value)
-        else:
-            from foveal_env import compiled
-
-            value = compiled.mixed(value)
-    return _shift(value, 11)
-
-
-def mixed(value: Tensor) -> Tensor:
-    """Return the output function of splitmix64, [...] int64."""
-    value = (value ^ _shift(value, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
-    value = (value ^ _shift(value, 27)) * -7723592293110705685  # 0x94D049BB133111EB
-    return value ^ _shift(value, 31)
-
-
-def _shift(value: Tensor, bits: int) -> Tensor:
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def shuffled(count: int, *salt: int) -> Tensor:
-    """Return a fixed random order of range(count), [count] int64."""
-    return scramble(torch.arange(count), *salt).argsort()

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from foveal_env.data import Scenes
 from foveal_env.images import Images
-from foveal_env.sources.base import SPLITS, Source, scramble, shuffled
+from foveal_env.kernels.crops import add_crops
+from foveal_env.kernels.hashing import scramble, shuffled
+from foveal_env.sources.base import SPLITS, Source
 
 CLUTTER_SIDE = 8
 VALIDATION_SHARE = 0.1  # of a set that comes with a training and a test part
@@ -170,39 +172,3 @@ def varied(pictures: Tensor, index: Tensor) -> Tensor:
     grid = (x[:, :, None] + y[..., None]).permute(1, 2, 3, 0)
     moved = nn.functional.grid_sample(pictures[:, None].float(), grid, align_corners=False)
     return moved[:, 0].round_().to(torch.uint8)
-
-
-def add_crops(canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, *, side: int) -> None:
-    """Add square crops of pictures to canvases, in place; sums are clipped to white.
-
-    Args:
-        canvas: [B, S, S] uint8.
-        pictures: [count, s, s] uint8.
-        which: [B, J] int64, the picture of each of J crops.
-        crop: [B, J, 2] int64 (x, y) of its top-left corner in the picture.
-        corner: [B, J, 2] int64 (x, y) of its top-left corner on the canvas.
-        side: side of the crops in px.
-    """
-    if not canvas.is_cuda:
-        from foveal_env import compiled
-
-        compiled.add_crops(canvas, pictures, which, crop, corner, side)
-        return
-    add_crops_in_tensors(canvas, pictures, which, crop, corner, side=side)
-
-
-def add_crops_in_tensors(
-    canvas: Tensor, pictures: Tensor, which: Tensor, crop: Tensor, corner: Tensor, *, side: int
-) -> None:
-    """Compute `add_crops` on any device."""
-    inside = torch.arange(side, device=canvas.device)
-
-    def lines(corners: Tensor) -> tuple[Tensor, Tensor]:  # x [B, J, 1, side] and y [B, J, side, 1]
-        return corners[..., 0, None, None] + inside, corners[..., 1, None, None] + inside[:, None]
-
-    (x, y), (left, top) = lines(crop), lines(corner)
-    pieces = pictures[which[..., None, None], y, x].int()
-    image = torch.arange(len(canvas), device=canvas.device)[:, None, None, None] * canvas[0].numel()
-    sums = canvas.flatten().int()
-    sums.index_add_(0, (image + top * canvas.shape[-1] + left).flatten(), pieces.flatten())
-    canvas.copy_(sums.clamp_(max=255).view(canvas.shape))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from foveal_env.data import Scenes
-from foveal_env.sources.base import SPLITS, Source, scramble
+from foveal_env.kernels.hashing import scramble
+from foveal_env.sources.base import SPLITS, Source
 
 
 class Ladder(Source):

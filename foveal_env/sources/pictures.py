@@ -4,27 +4,22 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from foveal_env.data import Scenes
 from foveal_env.images import Images
-from foveal_env.images.slides import OtherKind, Slide, is_slide, open_slide
+from foveal_env.images.decode import COLOURS, MAX_PIXELS, SUFFIXES, read_image
+from foveal_env.images.slides import Slide
+from foveal_env.kernels.hashing import scramble, shuffled
 from foveal_env.kernels.threads import Threads
-from foveal_env.sources.base import SPLITS, Source, scramble, shuffled
+from foveal_env.sources.base import SPLITS, Source
 from foveal_env.sources.composed import split_training
 from foveal_env.sources.torchvision_data import open_dataset
 
-COLOURS = {1: "L", 3: "RGB"}
-SUFFIXES = (".bmp", ".btf", ".gif", ".jpeg", ".jpg", ".png", ".svs", ".tf8", ".tif", ".tiff", ".webp")
-FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-MAX_PIXELS = 89_478_485  # of a picture that is decoded whole, as in Pillow; slides have no limit
 BROKEN = ("refuse", "skip", "unchecked")
 
 _readers = Threads("foveal_env.pictures")
@@ -114,7 +109,7 @@ class Files(Pictures):
 
     def _decoded(self, path: Path) -> "Tensor | Slide":
         """Read a picture; of a slide, where bad ones are left out, its overview too: most damage shows there."""
-        picture = read_picture(path, self.channels, max_pixels=self.max_pixels)
+        picture = read_image(path, self.channels, max_pixels=self.max_pixels)
         if self.skip and isinstance(picture, Slide):
             picture.overview  # noqa: B018, it is kept
         return picture
@@ -275,65 +270,6 @@ def varied(picture: "Tensor | Slide", draw: Tensor) -> "Tensor | Slide":
     top, left = int(down * (picture.shape[1] - height + 1)), int(right * (picture.shape[2] - width + 1))
     part = picture[:, top : top + height, left : left + width]
     return part.flip(2) if mirror < 0.5 else part
-
-
-def read_picture(path: str | os.PathLike, channels: int, *, max_pixels: int = MAX_PIXELS) -> "Tensor | Slide":
-    """Read a picture file, upright, as [C, H, W] uint8; a tiled TIFF is opened as a `foveal_env.images.slides.Slide`.
-
-    16 bits a channel become 8; what is transparent is laid on black, as is what lies outside a picture; of an
-    animation the first picture is taken. A tiled TIFF of a kind that is not looked at tile by tile (a palette, CMYK,
-    planes, turned) is read whole.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has more than `max_pixels`; it names the file.
-    """
-    if Path(path).exists() and not Path(path).is_file():
-        raise ValueError(f"{path} is not a file")
-    if is_slide(path):
-        try:
-            return open_slide(path, channels)
-        except OtherKind:
-            pass  # Pillow reads it or says what is wrong
-    if max_pixels > MAX_PIXELS:  # Pillow's own limit is for the whole process
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
-    try:
-        with Image.open(path, formats=_formats()) as picture:
-            width, height = picture.size
-            if width * height > max_pixels:
-                raise ValueError(f"it has {width} x {height} px, more than max_pixels={max_pixels:,} allows")
-            pixels = np.array(_flat(ImageOps.exif_transpose(picture)).convert(COLOURS[channels]))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no such picture: {path}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path} is too large: {error} (max_pixels raises the limit)") from error
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything
-        raise ValueError(f"{path} is not a picture that can be read: {error}") from error
-    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], channels).permute(2, 0, 1)
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """Return the formats that Pillow may find in a file; others, such as EPS, make it start programs."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _flat(picture: Image.Image) -> Image.Image:
-    """Return a picture without transparency and with 8 bits a channel."""
-    if picture.mode.startswith("I"):  # 16 bits, and 32 that hold 16
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"its values reach from {values.min()} to {values.max()}, beyond 16 bits")
-        if 0 < values.max() < 257:
-            raise ValueError(f"it has 16 bits, but no value above {values.max()}: all of it would be black")
-        return Image.fromarray((values // 257).astype(np.uint8))
-    if picture.mode == "F":
-        raise ValueError("it holds floating point values, whose white is not known")
-    if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
-    return picture
 
 
 def _class_files(folder: Path, split: str) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:

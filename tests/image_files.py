@@ -1,0 +1,38 @@
+"""Files of images for the tests that read some."""
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+
+def photo(height=40, width=60, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def saved(path, picture, **options):
+    picture.save(path, **options)
+    return path
+
+
+def write_pyramid(path, picture, factors=(1, 2, 4, 8), tile=32, **options):
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for number, factor in enumerate(factors):
+            height, width = (length // factor * factor for length in picture.shape[:2])
+            level = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3).mean((1, 3))
+            file.write(
+                level.round().astype(np.uint8),
+                tile=(tile, tile),
+                photometric="rgb",
+                subifds=len(factors) - 1 if number == 0 else None,
+                subfiletype=int(number > 0),
+                **options,
+            )
+    return path
+
+
+def write_folder(root):
+    for name in ("cat", "dog"):
+        (root / name).mkdir()
+        for number in range(20):
+            Image.fromarray(photo(10 + number, 40 - number, seed=number)).save(root / name / f"{number}.png")
+    return root
