@@ -14,9 +14,9 @@ test: .venv/installed
 	$(BIN)/python -m pytest
 
 docs: .venv/installed-docs
-	$(BIN)/python docs/make_env_pages.py
-	$(BIN)/python docs/make_tree.py
-	$(BIN)/python docs/build.py
+	$(BIN)/python -m docs.make_env_pages
+	$(BIN)/python -m docs.make_tree
+	$(BIN)/python -m docs.build
 
 .venv/installed-docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

@@ -1,8 +1,8 @@
-"""Build the documentation into build/docs/site: ``make docs``, or ``python docs/build.py``.
+"""Build the documentation into build/docs/site: ``make docs``, or ``python -m docs.build``.
 
-The pages are docs/ and what code tells: the tutorials, the reference and the changelog. In mkdocs.yml a navigation entry
-that ends with "/" stands for all pages of that folder. What is staged in build/docs is plain: MkDocs with its theme
-Material builds it as well.
+The pages are those of docs/, and some made from other files: the tutorials, the reference and the changelog. In
+mkdocs.yml a navigation entry that ends with "/" stands for all pages of that folder. What is staged in build/docs is
+plain: MkDocs with its theme Material builds it as well.
 """
 
 import re

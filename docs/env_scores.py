@@ -1,14 +1,13 @@
 """Tables of measured scores for the pages of the environments, from benchmarks/results/."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
-BOUNDS = {"oracle", "greedy_oracle"}
-SPREAD = "Mean ± standard deviation over seeds. `oracle` knows where the target is: it is a bound, not a competitor."
+from benchmarks.files import read_results
+from benchmarks.markdown import table
+from benchmarks.statistics import with_interval
+
+BOUNDS = ("oracle", "greedy_oracle")
 
 
 def scores(name: str) -> str:
@@ -24,100 +23,77 @@ def scores(name: str) -> str:
 
 def classify() -> str:
     """Return the accuracies of `Classify-v0`."""
-    found = read("agents")
-    last = found["glimpses"]
-    looks = sorted({0, 1, last})
-    columns = {f"after glimpse {look}" if look else "first look": look for look in looks}
+    found = read_results("agents")
+    looks = sorted({0, 1, found["glimpses"]})
     rows = [
         [name, len(entries), *(percent([entry["accuracy"][look] for entry in entries]) for look in looks)]
         for name, entries in by_agent(found["rows"]).items()
     ]
-    return (
-        f"Accuracy in % on {found['scenes']:,} test scenes.\n\n"
-        + table(["agent", "seeds", *columns], sorted_by_last(rows))
-        + f"\n\n{SPREAD}\n`{found['command']}` makes the figures again. [More on them](../results/agents.md)."
-    )
+    heads = [f"after glimpse {look}" if look else "first look" for look in looks]
+    caption = f"Accuracy in % on {found['scenes']:,} test scenes."
+    return section(caption, heads, ordered(rows), found["command"], "agents")
 
 
 def search() -> str:
     """Return success and SPL of `Search-v0`."""
-    found = read("search")
-    rows = [entry for entry in found["ladder"] if entry["canvas"] == 250]
-    lines = [
+    found = read_results("search")
+    entries_of = by_agent([entry for entry in found["ladder"] if entry["canvas"] == 250])
+    rows = [
         [name, len(entries), percent([e["accuracy"][-1] for e in entries]), percent([e["spl"] for e in entries])]
-        for name, entries in by_agent(rows).items()
+        for name, entries in entries_of.items()
         if name != "exhaustive"  # takes more glimpses than an episode has
     ]
-    return (
-        f"Success and SPL in % on {rows[0]['scenes']:,} test scenes.\n\n"
-        + table(["agent", "seeds", "success", "SPL"], sorted_by_last(lines, column=2))
-        + f"\n\n{SPREAD}\n`{found['commands']['ladder']}` makes the figures again. [More on them](../results/search.md)."
-    )
+    caption = f"Success and SPL in % on {entries_of['random'][0]['scenes']:,} test scenes."
+    return section(caption, ["success", "SPL"], ordered(rows, column=2), found["commands"]["ladder"], "search")
 
 
 def locate() -> str:
     """Return distances and overlaps of `Locate-v0`."""
-    found = read("search")
-    lines = [
-        [
-            name,
-            len(entries),
-            spread([entry["median"][-1] for entry in entries], 1, 2),
-            spread([entry["iou"][-1] for entry in entries], 1, 2),
-        ]
+    found = read_results("search")
+    rows = [
+        [name, len(entries), *(with_interval([e[key][-1] for e in entries], digits=2) for key in ("median", "iou"))]
         for name, entries in by_agent(found["locate"]).items()
     ]
-    return (
-        "Median distance in sides of the target, and mean IoU, after the last glimpse, on 1,000 test scenes.\n\n"
-        + table(["agent", "seeds", "distance", "IoU"], sorted_by_last(lines))
-        + f"\n\n{SPREAD}\n`{found['commands']['locate']}` makes the figures again. [More on them](../results/search.md)."
-    )
+    caption = "Median distance in sides of the target, and mean IoU, after the last glimpse on 1,000 test scenes."
+    return section(caption, ["distance", "IoU"], ordered(rows), found["commands"]["locate"], "search")
 
 
 def questions() -> str:
     """Return the accuracies of `Questions-v0`, by question."""
-    found = read("search")
+    found = read_results("search")
     policies, baselines = found["several"]["all"], found["several"]["controls"]
     names = dict.fromkeys(name for column in baselines.values() for name in column)
-    lines = [[name, 1, *(percent([baselines[question][name]]) for question in policies)] for name in names]
-    lines.append(["grpo", found["seeds"], *(percent(values) for values in policies.values())])
-    return (
-        "Accuracy in % on 1,000 test scenes of each question, after the last glimpse.\n\n"
-        + table(["agent", "seeds", *policies], lines)
-        + f"\n\n{SPREAD}\nOf a count, the target is the whole image, and `oracle` looks at its middle.\n"
-        + f"`{found['commands']['several']}` makes the figures again. [More on them](../results/search.md)."
+    rows = [[name, 1, *(percent([baselines[question][name]]) for question in policies)] for name in names]
+    rows.append(["grpo", found["seeds"], *map(percent, policies.values())])
+    caption = (
+        "Accuracy in % after the last glimpse, on 1,000 test scenes of each question.\n"
+        "Of a count, the target is the whole image, and `oracle` looks at its middle."
     )
+    return section(caption, list(policies), rows, found["commands"]["several"], "search")
 
 
-def read(name: str) -> dict[str, Any]:
-    """Return the contents of a file of results."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+def section(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], command: str, page: str) -> str:
+    """Return a table with its caption, and what makes it again."""
+    return f"""{caption}
+A figure is a mean over seeds, ± half the width of its 95 % interval.
+`oracle` knows where the target is: it is a bound, not a competitor.
+
+{table(["agent", "seeds", *heads], rows)}
+
+`{command}` makes the figures again. [More on them](../results/{page}.md)."""
 
 
 def by_agent(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of each agent."""
-    return {
-        name: [row for row in rows if row["agent"] == name] for name in dict.fromkeys(row["agent"] for row in rows)
-    }
+    names = dict.fromkeys(row["agent"] for row in rows)
+    return {name: [row for row in rows if row["agent"] == name] for name in names}
 
 
 def percent(values: Sequence[float]) -> str:
-    """Return mean ± deviation in per cent."""
-    return spread(values, 100, 1)
+    """Return shares in per cent: their mean ± half width."""
+    return with_interval([100 * value for value in values])
 
 
-def spread(values: Sequence[float], scale: float, digits: int) -> str:
-    """Return mean ± standard deviation, or the value alone."""
-    mean = f"{scale * fmean(values):.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {scale * stdev(values):.{digits}f}"
-
-
-def sorted_by_last(rows: list[list[Any]], column: int = -1) -> list[list[Any]]:
+def ordered(rows: list[list[Any]], column: int = -1) -> list[list[Any]]:
     """Return rows by the number in one column, the bounds at the end."""
     return sorted(rows, key=lambda row: (row[0] in BOUNDS, float(row[column].split()[0])))
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, rule: str = "---:") -> str:
-    """Return a Markdown table; `rule` aligns all columns but the first, by default to the right."""
-    lines = [heads, ["---", *[rule] * (len(heads) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -1,6 +1,6 @@
 """Write docs/environments/: a page for each id, from docstrings, the registry, one episode and measured scores.
 
-``python docs/make_env_pages.py`` writes them anew; `tests/test_docs.py` holds the pages equal to what it makes.
+``python -m docs.make_env_pages`` writes them anew; `tests/test_docs.py` holds the pages equal to what it makes.
 """
 
 import inspect
@@ -13,12 +13,12 @@ from typing import Any
 import gymnasium as gym
 import torch
 from docstring_parser import parse
-from env_scores import scores, table
 
+from benchmarks.markdown import table
+from docs.env_scores import scores
 from foveal_env import IDS, QUESTIONS, make_world
 from foveal_env.env import FovealEnv, FovealVectorEnv
 from foveal_env.registry import Option, options_of
-from foveal_env.sources import SOURCES
 from foveal_env.world import Rules, World
 
 DOCS = Path(__file__).parent
@@ -55,7 +55,7 @@ def index_page() -> str:
 Every id works at once and offline: its perception ships with the package, and its digits come with scikit-learn.
 The pages have the spaces, the rewards, the info, the arguments and the scores of each.
 
-{table(("id", "question", "glimpses"), rows, rule="---")}
+{table(("id", "question", "glimpses"), rows)}
 
 All ids are one class, [FovealEnv](../reference/foveal_env.env.md), with other defaults.
 [Environments](../guide/environments.md) in the guide explains what they share.
@@ -147,7 +147,8 @@ def picture(name: str) -> str:
     gif = f"envs/{short(name)}.gif"
     if not (DOCS / gif).is_file():
         return ""
-    return f'\n![Episodes of {short(name)}: the image, the windows of the last glimpse, and the path of the gaze.](../{gif}){{ width="480" }}\n'
+    shown = f"Episodes of {short(name)}: the image, the windows of the last glimpse, and the path of the gaze."
+    return f'\n![{shown}](../{gif}){{ width="480" }}\n'
 
 
 def facts(name: str, world: World) -> str:
@@ -167,17 +168,16 @@ def facts(name: str, world: World) -> str:
             ("Windows of a glimpse", f"{', '.join(sides)} px, each as {layout.patch} x {layout.patch} px"),
             ("Sensor pixels", f"{layout.pixels} a glimpse, {layout.pixels / (height * width):.1%} of the image"),
             ("Perception", f"`{IDS[name].get('perception', 'digits')}`: encoder `{spec['encoder']}`, frozen"),
-            ("Task", f"`{spec['task']}`, [{type(world.perception.task).__name__}]({reference(world.perception.task)})"),
-            ("Source", f"`{spec['source']}`, [{type(world.source).__name__}]({reference(world.source)})"),
+            ("Task", f"`{spec['task']}`, {reference(world.perception.task)}"),
+            ("Source", f"`{spec['source']}`, {reference(world.source)}"),
         ],
-        rule="---",
     )
 
 
 def reference(thing: object) -> str:
-    """Return the link to the reference of an object's class."""
-    kind = type(thing)
-    return f"../reference/{kind.__module__}.md#{kind.__module__}.{kind.__name__}"
+    """Return a link to an object's class in the reference."""
+    module, name = type(thing).__module__, type(thing).__name__
+    return f"[{module}.{name}](../reference/{module}.md#{module}.{name})"
 
 
 def info_table(name: str, text: str) -> str:
@@ -191,7 +191,6 @@ def info_table(name: str, text: str) -> str:
     return table(
         ("key", "type", "when", "meaning"),
         [(f"`{key}`", seen[key], *cells) for key, cells in documented.items() if key in seen],
-        rule="---",
     )
 
 
@@ -223,7 +222,7 @@ def arguments(name: str, world: World) -> str:
         option_table({**options_of(make_world), **options_of(Rules), **view}, IDS[name], OWN),
         "`gym.make_vec` takes these besides:",
         option_table(batch, {"autoreset_mode": "SameStep"}),
-        f"`source_options` of the source `{spec['source']}`; the defaults are those that the perception was trained with:",
+        f"`source_options` of the source `{spec['source']}`, with the defaults that the perception was trained with:",
         option_table(source, spec.get("source_options", {})),
     ]
     if task:
@@ -232,13 +231,13 @@ def arguments(name: str, world: World) -> str:
 
 
 def option_table(options: Mapping[str, Option], own: Mapping[str, Any], left_open: Iterable[str] = ()) -> str:
-    """Return a table of options; `own` are the defaults of this id, and `left_open` those that None leaves to others."""
+    """Return a table of options, with an id's own defaults; None in one that is `left_open` leaves it to others."""
     rows = []
     for name, option in options.items():
         default = own.get(name, option.default)
         shown = "the perception's own" if default is None and name in left_open else f"`{default!r}`"
         rows.append((f"`{name}`", typed(option.annotation), shown, described(option, name)))
-    return table(("name", "type", "default", "meaning"), rows, rule="---")
+    return table(("name", "type", "default", "meaning"), rows)
 
 
 def typed(annotation: Any) -> str:
@@ -258,8 +257,7 @@ def described(option: Option, name: str) -> str:
 
 def example(name: str) -> str:
     """Return a program that plays an episode, and one that makes a variant."""
-    keys = [key for key in ("distance", "iou", "spl") if key in episode_info(name) and "Questions" not in name]
-    told = ", ".join(f'info["{key}"]' for key in ("score", *keys, "is_success"))
+    variant = "".join(f"\n            {option}," for option in VARIANTS[name].split(", "))
     return textwrap.dedent(
         f"""\
         ```python
@@ -273,10 +271,13 @@ def example(name: str) -> str:
         while not terminated:
             gaze = env.action_space.sample()  # your policy here
             observation, reward, terminated, truncated, info = env.step(gaze)
-        print({told}, env.render().shape)
+        print(info["prediction"], info["score"], info["is_success"])
+        picture = env.render()  # [h, w, 3] uint8
 
-        variant = gym.make("{name}", {VARIANTS[name]})
         batch = gym.make_vec("{name}", num_envs=16)
+        variant = gym.make(
+            "{name}",{variant}
+        )
         ```"""
     )
 

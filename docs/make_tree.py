@@ -1,6 +1,6 @@
 """Write the list of all files into docs/design.md, each with the first line of its docstring.
 
-``python docs/make_tree.py`` writes it anew; `tests/test_docs.py` holds the page equal to what it makes.
+``python -m docs.make_tree`` writes it anew; `tests/test_docs.py` holds the page equal to what it makes.
 """
 
 import ast
