@@ -12,19 +12,16 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest
+	$(BIN)/python -m docs.build
 
-docs: .venv/installed-docs
+docs: .venv/installed
 	$(BIN)/python -m docs.make_env_pages
 	$(BIN)/python -m docs.make_tree
 	$(BIN)/python -m docs.build
 
-.venv/installed-docs: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
-	touch $@
-
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	mkdir -p .venv/links
 	ln -sfn ../../agents .venv/links/foveal_agents
 	ln -sfn ../../encoders .venv/links/foveal_encoders

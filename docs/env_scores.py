@@ -38,10 +38,16 @@ def search() -> str:
     """Return success and SPL of `Search-v0`."""
     found = read_results("search")
     entries_of = by_agent([entry for entry in found["ladder"] if entry["canvas"] == 250])
+    entries_of.pop("exhaustive", None)  # takes more glimpses than an episode has
+    success, spl = (found[key]["250"] for key in ("success", "spl"))  # [mean, deviation] of each agent
     rows = [
-        [name, len(entries), percent([e["accuracy"][-1] for e in entries]), percent([e["spl"] for e in entries])]
+        [
+            name,
+            len(entries),
+            percent([entry["accuracy"][-1] for entry in entries], mean=success[name][0]),
+            percent([entry["spl"] for entry in entries], mean=spl[name][0]),
+        ]
         for name, entries in entries_of.items()
-        if name != "exhaustive"  # takes more glimpses than an episode has
     ]
     caption = f"Success and SPL in % on {entries_of['random'][0]['scenes']:,} test scenes."
     return section(caption, ["success", "SPL"], ordered(rows, column=2), found["commands"]["ladder"], "search")
@@ -89,9 +95,9 @@ def by_agent(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return {name: [row for row in rows if row["agent"] == name] for name in names}
 
 
-def percent(values: Sequence[float]) -> str:
-    """Return shares in per cent: their mean ± half width."""
-    return with_interval([100 * value for value in values])
+def percent(values: Sequence[float], *, mean: float | None = None) -> str:
+    """Return shares in per cent, mean ± half width; `mean` is the one to show, if it was rounded before."""
+    return with_interval([100 * value for value in values], mean=None if mean is None else 100 * mean)
 
 
 def ordered(rows: list[list[Any]], column: int = -1) -> list[list[Any]]:

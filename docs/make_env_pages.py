@@ -235,7 +235,7 @@ def option_table(options: Mapping[str, Option], own: Mapping[str, Any], left_ope
     rows = []
     for name, option in options.items():
         default = own.get(name, option.default)
-        shown = "the perception's own" if default is None and name in left_open else f"`{default!r}`"
+        shown = "the perception's" if default is None and name in left_open else f"`{default!r}`"
         rows.append((f"`{name}`", typed(option.annotation), shown, described(option, name)))
     return table(("name", "type", "default", "meaning"), rows)
 
