@@ -1,13 +1,72 @@
-"""A policy that answers a mixture of Gaussians over the gaze (arXiv 2604.20392): its net, draws and densities."""
+"""A policy that answers a mixture of Gaussians over the gaze (arXiv 2604.20392): its net, draws and densities.
+
+Shapes: B batch, K Gaussians, G numbers of a gaze, A numbers of an action, N tokens of an observation, D their width.
+"""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-LEFT_OUT = -1e4  # logit of a Gaussian that is not chosen
-START_TO_STOP = -2.0  # log odds of a stop before training: one in eight
+EXCLUDED_LOGIT = -1e4  # of a Gaussian that is not chosen
+STOP_LOGIT = -2.0  # log odds of a stop before training: one in eight
+SCALE_OF_HEADS = 0.1  # of their first weights: a new policy says about the same of every observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """What a mixture policy is made of.
+
+    A grid is for searches. Without one, a Gaussian that moves towards what was seen finds one thing and never the
+    others. With one, a policy looks at all cells at first, and learns which.
+
+    Args:
+        components: number of Gaussians, K.
+        grid: side of a grid of K = grid x grid Gaussians in place of `components`, one for each cell of the image,
+            whose mean stays in its cell. 0 is no grid.
+        width: units of each of the two hidden layers.
+        std_start: standard deviation of each Gaussian when training begins, in half sides of the image. None is 0.2,
+            or with a grid half the side of a cell.
+        std_end: the same when training ends; in between it falls linearly. None is half of the first.
+        inhibition_radius: radius of inhibition of return (Posner and Cohen 1984), in half sides of the image: no cell
+            of the grid is looked at whose centre is closer than this to an earlier gaze. A policy that sees nothing new
+            at a spot would look there for ever. 0 is none.
+
+    Raises ValueError if a number is out of range, or there is a radius and no grid.
+    """
+
+    components: int = 8
+    grid: int = 0
+    width: int = 256
+    std_start: float | None = None
+    std_end: float | None = None
+    inhibition_radius: float = 0.0
+
+    def __post_init__(self):
+        for name in ("components", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("grid", "inhibition_radius"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("std_start", "std_end"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.inhibition_radius and not self.grid:
+            raise ValueError("inhibition_radius needs a grid")
+
+    @property
+    def size(self) -> int:
+        """Number of Gaussians, K."""
+        return self.grid**2 or self.components
+
+    def deviation(self, remaining: float) -> float:
+        """Return the standard deviation of each Gaussian, when the share `remaining` in [0, 1] of training is left."""
+        start = self.std_start if self.std_start is not None else 1 / self.grid if self.grid else 0.2
+        end = self.std_end if self.std_end is not None else start / 2
+        return end + (start - end) * remaining
 
 
 class Choice(NamedTuple):
@@ -15,7 +74,7 @@ class Choice(NamedTuple):
 
     means: Tensor  # [B, K, G] in (-1, 1), G = 2, or 3 with the zoom
     log_weights: Tensor  # [B, K]
-    stop: Tensor | None  # [B] log odds, or None where an episode cannot be stopped
+    stop: Tensor | None  # [B] log odds, or None if an episode cannot be stopped
 
 
 class MixturePolicy(nn.Module):
@@ -23,77 +82,90 @@ class MixturePolicy(nn.Module):
 
     Args:
         shape: (N, D) of an observation.
-        components: K, where there is no grid.
-        width: units of each of the two hidden layers.
-        grid: K = grid x grid Gaussians, one for each cell of the image, whose mean stays in its cell; 0 for none.
-        gaze_size: G.
+        mixture: what the policy is made of.
+        gaze_size: numbers of a gaze, G.
         stop: whether an episode can be stopped.
         precision: arithmetic of the hidden layers; weights, means and densities are float32 in any case.
     """
 
+    cells: Tensor  # [K, 2] centres (x, y) of the cells of the grid; [0, 2] without one
+
     def __init__(
         self,
         shape: tuple[int, int],
+        mixture: Mixture = Mixture(),
         *,
-        components: int,
-        width: int,
-        grid: int = 0,
         gaze_size: int = 2,
         stop: bool = False,
         precision: torch.dtype = torch.float32,
     ):
         super().__init__()
-        size, components = math.prod(shape), grid**2 or components
-        self.components, self.grid, self.gaze_size, self.precision = components, grid, gaze_size, precision
+        size, width = math.prod(shape), mixture.width
+        self.mixture, self.gaze_size, self.precision = mixture, gaze_size, precision
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
-        self.heads = nn.Linear(width, (gaze_size + 1) * components)
+        self.heads = nn.Linear(width, (gaze_size + 1) * mixture.size)
         self.stop = nn.Linear(width, 1) if stop else None
-        nn.init.orthogonal_(self.heads.weight, 0.1)
-        line = (torch.arange(grid) * 2 + 1) / max(1, grid) - 1
-        self.register_buffer("cells", torch.cartesian_prod(line, line).view(-1, 2), persistent=False)  # centres
-        with torch.no_grad():  # means start in the middle of a cell, or on a circle: no two components are twins
-            angle = torch.arange(components) * 2 * math.pi / components
-            start = torch.zeros(components, gaze_size + 1)
-            start[:, :2] = torch.stack([angle.cos(), angle.sin()], dim=-1) * 0.5 * (components > 1 and not grid)
-            self.heads.bias.copy_(start.flatten())
-            if stop:
-                self.stop.weight.zero_()
-                self.stop.bias.fill_(START_TO_STOP)
+        line = (torch.arange(mixture.grid) * 2 + 1) / max(1, mixture.grid) - 1
+        self.register_buffer("cells", torch.cartesian_prod(line, line).view(-1, 2), persistent=False)
+        self._spread_out()
 
-    def forward(self, observation: Tensor, seen: Tensor | None = None) -> Choice:
-        """Map [B, N, D] to a choice that leaves out the Gaussians `seen` [B, K] bool."""
+    @torch.no_grad()
+    def _spread_out(self) -> None:
+        """Set the first weights: means in the middle of their cells, or on a circle, so that no two are twins."""
+        count = self.mixture.size
+        nn.init.orthogonal_(self.heads.weight, SCALE_OF_HEADS)
+        angle = torch.arange(count) * 2 * math.pi / count
+        start = torch.zeros(count, self.gaze_size + 1)
+        if count > 1 and not self.mixture.grid:
+            start[:, :2] = torch.stack([angle.cos(), angle.sin()], dim=-1) * 0.5
+        self.heads.bias.copy_(start.flatten())
+        if self.stop is not None:
+            self.stop.weight.zero_()
+            self.stop.bias.fill_(STOP_LOGIT)
+
+    def forward(self, observation: Tensor, excluded: Tensor | None = None) -> Choice:
+        """Map [B, N, D] to a choice that leaves out the Gaussians `excluded` [B, K] bool."""
         with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
             hidden = self.body(observation)
         hidden = hidden.float()
-        raw = self.heads(hidden).unflatten(-1, (self.components, self.gaze_size + 1))
+        raw = self.heads(hidden).unflatten(-1, (self.mixture.size, self.gaze_size + 1))
         stop = None if self.stop is None else self.stop(hidden)[:, 0]
         means = raw[..., :-1].tanh()
-        if self.grid:
-            means = torch.cat([self.cells + means[..., :2] / self.grid, means[..., 2:]], dim=-1)
-        weights = raw[..., -1] if seen is None else raw[..., -1].masked_fill(seen, LEFT_OUT)
+        if self.mixture.grid:
+            means = torch.cat([self.cells + means[..., :2] / self.mixture.grid, means[..., 2:]], dim=-1)
+        weights = raw[..., -1] if excluded is None else raw[..., -1].masked_fill(excluded, EXCLUDED_LOGIT)
         return Choice(means, weights.log_softmax(dim=-1), stop)
 
-    def near(self, gazes: Tensor, radius: float) -> Tensor:
-        """Return which cells have a centre closer than `radius` to which of the gazes [B, T, G], [B, T, K] bool."""
-        return torch.cdist(gazes[..., :2], self.cells, compute_mode="donot_use_mm_for_euclid_dist") < radius
+    def excluded(self, gazes: Tensor) -> Tensor:
+        """Return which Gaussians inhibition of return leaves out after each of the gazes [B, T, G], [B, T, K] bool.
+
+        A gaze that was not taken, NaN, leaves out none.
+        """
+        if not self.mixture.inhibition_radius:
+            return torch.zeros(*gazes.shape[:2], self.mixture.size, dtype=torch.bool, device=gazes.device)
+        distance = torch.cdist(gazes[..., :2], self.cells, compute_mode="donot_use_mm_for_euclid_dist")
+        return (distance < self.mixture.inhibition_radius).cumsum(dim=1, dtype=torch.int16) > 0
 
     def entropy(self, choice: Choice, deviation: float) -> Tensor:
-        """Return about the entropy of the gaze, [B] in nats: a lower bound; of a grid as if no two cells overlapped."""
-        if not self.grid:
+        """Return about the entropy of the gaze, [B] in nats.
+
+        Without a grid it is a lower bound; with one, what the entropy would be if no two cells overlapped.
+        """
+        if not self.mixture.grid:
             return entropy_bound(choice.means, choice.log_weights, deviation)
         which = -(choice.log_weights.exp() * choice.log_weights).sum(dim=-1)
         return which + 0.5 * self.gaze_size * math.log(2 * math.pi * math.e * deviation**2)
 
 
 def best(choice: Choice) -> Tensor:
-    """Return the likeliest action [B, A]: the mean of the heaviest Gaussian; a stop where it is likelier than not."""
+    """Return the likeliest action [B, A]: the mean of the heaviest Gaussian, and a stop if it is likelier than not."""
     rows = torch.arange(len(choice.means), device=choice.means.device)
     gaze = choice.means[rows, choice.log_weights.argmax(dim=-1)]
     return gaze if choice.stop is None else torch.cat([gaze, choice.stop.sign()[:, None]], dim=1)
 
 
 def draw(choice: Choice, deviation: float, generator: torch.Generator) -> Tensor:
-    """Draw an action [B, A]; its last entry is 1 to stop and -1 to go on, where that can be chosen."""
+    """Draw an action [B, A]; if episodes can be stopped, its last entry is 1 to stop and -1 to go on."""
     gaze = sample(choice.means, choice.log_weights, deviation, generator)
     if choice.stop is None:
         return gaze
@@ -102,7 +174,7 @@ def draw(choice: Choice, deviation: float, generator: torch.Generator) -> Tensor
 
 
 def log_likelihood(action: Tensor, choice: Choice, deviation: float) -> Tensor:
-    """Return the log density [B] of actions [B, A]; where one stops, the gaze does not count."""
+    """Return the log density [B] of actions [B, A]; the gaze of one that stops does not count."""
     density = gaze_density(action[:, : choice.means.shape[-1]], choice, deviation)
     if choice.stop is None:
         return density
@@ -117,7 +189,7 @@ def gaze_density(gaze: Tensor, choice: Choice, deviation: float) -> Tensor:
 
 
 def sample(means: Tensor, log_weights: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Draw a gaze [B, G] from each mixture; it may lie outside the image, where the world clips it."""
+    """Draw a gaze [B, G] from each mixture; the world clips one that lies outside the image."""
     uniform = torch.rand(len(means), 1, generator=generator).to(means.device)
     below = log_weights.exp().cumsum(dim=-1) < uniform
     component = below.sum(dim=-1).clamp(max=means.shape[1] - 1)

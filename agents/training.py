@@ -1,66 +1,165 @@
-"""Trains as a person wants it: a progress bar, TensorBoard, checkpoints, and Ctrl-C that loses nothing."""
+"""Both stages' loops as a person wants them: progress, TensorBoard, checkpoints, and Ctrl-C that loses nothing."""
 
 import json
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from foveal_agents.base import Agent, evaluate
+from foveal_agents.base import Agent, make_agent
 from foveal_agents.plots import scan_paths
+from foveal_agents.rollout import evaluate
 from foveal_env.checkpoint import write_json
+from foveal_env.pretraining import Pretraining
 from foveal_env.world import World
 
 SAVE_EVERY = 30.0  # seconds between checkpoints
-PICTURE_EVERY = 50  # updates between scan-path images in TensorBoard
+LINE_EVERY = 30.0  # seconds between lines of progress if there is no terminal
+PICTURE_EVERY = 50  # updates of a policy between scan-path images in TensorBoard
+LOG_EVERY = 20  # updates of a perception between entries in TensorBoard
+VALIDATE_EVERY = 1000  # updates of a perception between validations
+VALIDATION_SCENES = 900
+PICTURE_SCENES = 180  # validation scenes of the accuracy beside the scan paths
+GLIMPSES = {"random": "at random", "oracle": "near the target"}  # of the agents that a perception is validated with
 CURVE = "curve.json"
-CURVE_SCENES = 900  # validation scenes of each point of a learning curve
 
 
-def train_agent(agent: Agent, glimpses: int, folder: Path, *, validation: World | None, curve: int = 0) -> None:
+class Progress:
+    """Tells how far a training is: by a bar on a terminal, and by a line every 30 seconds in a log file.
+
+    Args:
+        title: what is trained.
+        unit: what is counted, in the plural.
+        total: count at the end.
+        done: count at the beginning.
+    """
+
+    def __init__(self, title: str, unit: str, *, total: int, done: int = 0):
+        self.title, self.unit, self.total, self.done = title, unit, total, done
+        self.bar = tqdm(total=total, initial=done, desc=title, unit=f" {unit}", unit_scale=True, disable=None)
+        self.figures: Mapping[str, float] = {}
+        self.started = self.told = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        self._tell()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._tell()
+        self.bar.close()
+
+    def update(self, done: int, figures: Mapping[str, float] | None = None) -> None:
+        """Say that `done` are done, and what is new of the figures to show; None for nothing."""
+        self.bar.update(min(done, self.total) - self.done)
+        self.done = min(done, self.total)
+        if figures is not None:
+            self.figures = figures
+            self.bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()})
+        if time.monotonic() - self.told > LINE_EVERY:
+            self._tell()
+
+    def _tell(self) -> None:
+        self.told = time.monotonic()
+        figures = "".join(f", {name} {value:.3f}" for name, value in self.figures.items())
+        if self.bar.disable:
+            seconds = self.told - self.started
+            line = f"{self.title}: {self.done:,} of {self.total:,} {self.unit} after {seconds:.0f} s{figures}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def pretrain(
+    job: Pretraining, folder: Path, *, validation: World | None = None, resume: bool = False
+) -> dict[str, list[float]]:
+    """Pretrain a perception (stage 1); logs and `training.safetensors` go to `folder`.
+
+    Args:
+        job: training, new.
+        folder: output folder.
+        validation: world of the validation scenes, with the job's perception and rules; None for no validation.
+        resume: go on from the checkpoint in the folder.
+
+    Returns:
+        Accuracy after each look at the end of the training, for each agent of the validation; empty if nothing was left to
+        do.
+    """
+    path, accuracy = folder / "training.safetensors", {}
+    if resume:
+        job.load(path)
+    progress = Progress("pretrain", "updates", total=job.steps, done=job.done)
+    with progress, session(folder, resume=resume) as writer, saving(job.save, path) as updated:
+        while job.done < job.steps:
+            logs = job.update()
+            progress.update(job.done)
+            if job.done % LOG_EVERY == 0 or job.done == job.steps:
+                progress.update(job.done, {name: values[-1].item() for name, values in logs.items()})
+                add_scalars(writer, "train", {name: values.mean() for name, values in logs.items()}, job.done)
+            if validation is not None and (job.done % VALIDATE_EVERY == 0 or job.done == job.steps):
+                accuracy = validate(job, validation)
+                add_scalars(writer, "validation", {name: values[-1] for name, values in accuracy.items()}, job.done)
+            updated()
+    return accuracy
+
+
+@torch.no_grad()
+def validate(job: Pretraining, world: World) -> dict[str, list[float]]:
+    """Print and return the accuracy after each look at random and, if the target is known, near it."""
+    job.perception.eval()
+    accuracy = {}
+    for name in GLIMPSES if world.source.knows_target else ["random"]:
+        accuracy[name] = evaluate(world, make_agent(name, world), scenes=VALIDATION_SCENES).accuracy
+        figures = " ".join(f"{share:.3f}" for share in accuracy[name])
+        tqdm.write(f"{job.done} updates, accuracy after each look {GLIMPSES[name]}: {figures}")
+    return accuracy
+
+
+def train_agent(
+    agent: Agent, glimpses: int, folder: Path, *, validation: World | None = None, curve_points: int = 0
+) -> None:
     """Train an agent until it has taken `glimpses` glimpses in all; logs and `policy.safetensors` go to `folder`.
 
     Args:
-        agent: an agent that learns, new or loaded.
+        agent: agent that learns, new or loaded.
         glimpses: budget.
         folder: output folder.
         validation: world of the scan paths and accuracy that TensorBoard shows now and then; None shows none.
-        curve: points of the learning curve on validation scenes that is left in `folder`/curve.json; 0 for none.
+        curve_points: points of the learning curve on validation scenes that is left in `folder`/curve.json, in place
+            of the scan paths; 0 for none.
     """
-    points = read_curve(folder) if agent.glimpses else []
-    if curve and not points:
-        points = [curve_point(agent, validation)]
-        write_json(folder / CURVE, points)
-    bar = tqdm(total=glimpses, desc=f"train {agent.name} (seed {agent.seed})", unit="glimpse", unit_scale=True)
-    resume = agent.glimpses > 0
-    with bar, session(folder, resume=resume) as writer, saving(agent.save, folder / "policy.safetensors") as updated:
-        started, started_cpu = time.monotonic(), time.process_time()
+    is_resumed = agent.spent.glimpses > 0
+    curve = read_curve(folder) if is_resumed else []
+    if curve_points and not curve:
+        extend_curve(curve, folder, agent, validation)
+    title = f"train {agent.name} (seed {agent.seed})"
+    progress = Progress(title, "glimpses", total=glimpses, done=agent.spent.glimpses)
+    path = folder / "policy.safetensors"
+    with progress, session(folder, resume=is_resumed) as writer, saving(agent.save, path) as updated:
         for number, logs in enumerate(agent.train(glimpses)):
-            agent.seconds += time.monotonic() - started
-            agent.cpu_seconds += time.process_time() - started_cpu
-            agent.glimpses = int(logs.pop("glimpses"))
-            bar.update(min(agent.glimpses, glimpses) - bar.n)
-            bar.set_postfix({key: f"{logs[key]:.3f}" for key in ("reward", "accuracy") if key in logs})
-            for key, value in logs.items():
-                writer.add_scalar(f"train/{key}", value, agent.glimpses)
-            if validation is not None and not curve and number % PICTURE_EVERY == 0:
+            done = agent.spent.glimpses
+            progress.update(done, {name: logs[name] for name in ("reward", "accuracy") if name in logs})
+            add_scalars(writer, "train", {name: value for name, value in logs.items() if name != "glimpses"}, done)
+            if curve_points and done >= min(glimpses, len(curve) * glimpses / curve_points):
+                extend_curve(curve, folder, agent, validation)
+            if validation is not None and not curve_points and number % PICTURE_EVERY == 0:
                 show_progress(writer, agent, validation)
-            if curve and agent.glimpses >= min(glimpses, len(points) * glimpses / curve):
-                points.append(curve_point(agent, validation))
-                write_json(folder / CURVE, points)
             updated()
-            started, started_cpu = time.monotonic(), time.process_time()
 
 
-def curve_point(agent: Agent, validation: World) -> dict[str, float]:
-    """Return what an agent has spent in training, and its greedy accuracy at the last glimpse."""
-    accuracy = evaluate(validation, agent, scenes=CURVE_SCENES).accuracy[-1]
-    return {"glimpses": agent.glimpses, "seconds": round(agent.seconds, 2), "accuracy": round(accuracy, 4)}
+def extend_curve(curve: list[dict[str, float]], folder: Path, agent: Agent, validation: World | None) -> None:
+    """Add to a learning curve what an agent has spent, and its greedy accuracy at the last glimpse."""
+    if validation is None:
+        raise ValueError("a learning curve needs a world of validation scenes")
+    accuracy = evaluate(validation, agent, scenes=VALIDATION_SCENES).accuracy[-1]
+    spent = {"glimpses": agent.spent.glimpses, "seconds": round(agent.spent.seconds, 2)}
+    curve.append({**spent, "accuracy": round(accuracy, 4)})
+    write_json(folder / CURVE, curve)
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
@@ -71,9 +170,16 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
 
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
     """Add the scan paths and the accuracy on a few validation scenes to TensorBoard."""
-    evaluation = evaluate(validation, agent, scenes=180)
-    writer.add_figure("validation/scan_paths", scan_paths(validation, evaluation, range(8)), agent.glimpses)
-    writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], agent.glimpses)
+    evaluation = evaluate(validation, agent, scenes=PICTURE_SCENES)
+    figure = scan_paths(validation, evaluation, range(8))
+    writer.add_figure("validation/scan_paths", figure, agent.spent.glimpses)
+    writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], agent.spent.glimpses)
+
+
+def add_scalars(writer: SummaryWriter, group: str, values: Mapping[str, Any], step: int) -> None:
+    """Add numbers to TensorBoard under the name of a group."""
+    for name, value in values.items():
+        writer.add_scalar(f"{group}/{name}", value, step)
 
 
 @contextmanager

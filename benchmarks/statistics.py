@@ -15,13 +15,16 @@ def half_width(values: np.ndarray | Sequence[float]) -> np.ndarray:
     return stats.t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(count)
 
 
-def with_interval(values: np.ndarray | Sequence[float], *, digits: int = 1, mean: float | None = None) -> str:
+def with_interval(
+    values: np.ndarray | Sequence[float], *, scale: float = 1.0, digits: int = 1, mean: float | None = None
+) -> str:
     """Return "mean ± half width", or the mean alone of a single value.
 
     Args:
         values: [runs].
+        scale: factor of what is shown, 100 for shares in per cent.
         digits: digits after the point.
-        mean: mean to show, if it was rounded before.
+        mean: mean of the values, if it was rounded before.
     """
-    shown = f"{np.mean(values) if mean is None else mean:.{digits}f}"
-    return shown + (f" ± {float(half_width(values)):.{digits}f}" if len(values) > 1 else "")
+    shown = f"{scale * float(np.mean(values) if mean is None else mean):.{digits}f}"
+    return shown + (f" ± {scale * float(half_width(values)):.{digits}f}" if len(values) > 1 else "")

@@ -22,10 +22,10 @@ def accuracy_table(contents: dict[str, Any], *, seconds: bool = False) -> str:
     rows, glimpses = contents["rows"], range(contents["glimpses"] + 1)
     lines = []
     for name, entries in by_agent(rows).items():
-        accuracy = 100 * np.array([entry["accuracy"] for entry in entries])
+        accuracy = np.array([entry["accuracy"] for entry in entries])
         spent = np.mean([entry["train_seconds"] for entry in entries])
         last = [f"{spent:.0f}" if spent else "-"] if seconds else []
-        lines.append([name, len(entries), *[with_interval(column) for column in accuracy.T], *last])
+        lines.append([name, len(entries), *[with_interval(column, scale=100) for column in accuracy.T], *last])
     return table(["agent", "seeds", *glimpses, *(["training, s"] if seconds else [])], lines)
 
 

@@ -14,7 +14,6 @@ from foveal_env.data import Scenes
 from foveal_env.devices import arithmetic
 from foveal_env.make import make_source
 from foveal_env.sources.base import Source
-from foveal_env.tasks.reconstruct import small
 
 BATCH = 64  # scenes of an update
 BATCH_PIXELS = 2**23  # of the images that a net reads at once, in a test
@@ -56,7 +55,7 @@ def logits(net: nn.Module, scenes: Scenes, side: int) -> Tensor:
     """Return what a net answers, [B, classes], to the scenes as images of `side` px; bfloat16 if the CPU has it."""
     dtype = arithmetic("auto", "cpu")
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        return net((small(scenes, side) - 0.5) / 0.25)
+        return net((scenes.images.thumbnails(side) - 0.5) / 0.25)
 
 
 @torch.no_grad()

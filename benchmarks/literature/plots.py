@@ -67,8 +67,8 @@ def plot_canvases(path: Path, name: str, contents: dict[str, Any], groups: dict[
     for number, canvas in enumerate(canvases):
         mean = errors(on_canvas(groups["grpo"], canvas)).mean(axis=0)
         (drawn,) = right.plot(np.arange(len(mean)), mean, color=f"C{number}", marker="o", ms=4)
-        at = (len(mean) - 1, mean[-1])
-        right.annotate(f"{canvas} px", at, (6, 0), textcoords="offset points", va="center", color=drawn.get_color())
+        at, side = (len(mean) - 1, mean[-1]), ("top", "bottom")[number % 2]  # of neighbours that end close together
+        right.annotate(f"{canvas} px", at, (6, 0), textcoords="offset points", va=side, color=drawn.get_color())
     left.set_xscale("log")
     left.set_xticks(canvases, [str(canvas) for canvas in canvases])
     left.set_xlabel("side of the canvas in px")

@@ -40,7 +40,7 @@ def ladder_table(contents: Contents, key: str, title: str) -> str:
     runs = {canvas: by_agent_on(contents["ladder"], int(canvas), key) for canvas in means}
     for name in means["250"]:
         cells = [
-            with_interval([100 * value for value in runs[canvas][name]], mean=100 * means[canvas][name][0])
+            with_interval(runs[canvas][name], scale=100, mean=means[canvas][name][0])
             if name in means[canvas]
             else "-"
             for canvas in means
@@ -118,7 +118,7 @@ def several_section(contents: Contents) -> str:
         ("one perception for all: GRPO", [found["all"][question] for question in questions]),
         ("a perception for each: GRPO", [found[question][question] for question in questions]),
     ):
-        lines.append([title, *[with_interval([100 * value for value in values]) for values in runs]])
+        lines.append([title, *[with_interval(values, scale=100) for values in runs]])
     for name in found["baselines"]["large"]:
         cells = [f"{100 * found['baselines'][question][name]:.1f}" for question in questions]
         lines.append([f"one perception for all: {name}", *cells])

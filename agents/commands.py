@@ -1,0 +1,349 @@
+"""Learn where to look: pretrain perceptions, train policies on them, evaluate, compare and show these.
+
+A command composes sources, perceptions, worlds and agents, runs them, and reports. It holds no logic of theirs. Its
+options are its parameters, and those of what the annotations below name.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from tqdm import tqdm
+
+from foveal_agents import AGENTS, rollout, training
+from foveal_agents.base import Agent, load_agent, make_agent, read_policy, resume_agent
+from foveal_agents.comparison import Comparison, at_least_one
+from foveal_agents.plots import save_figure, scan_paths
+from foveal_env.cli import Options, PlugIns, Program
+from foveal_env.devices import check_device, keep_freed_memory
+from foveal_env.images.decode import MAX_PIXELS
+from foveal_env.make import load_frozen, make_source, make_world
+from foveal_env.perception import ENCODERS, OF_SCENES, Perception
+from foveal_env.pretraining import Pretraining
+from foveal_env.registry import build
+from foveal_env.sources import SOURCES
+from foveal_env.sources.base import Source
+from foveal_env.sources.pictures import Unlabelled
+from foveal_env.world import Rules, World
+
+MAIN_JOB = ("policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main")
+MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is evaluated
+    *("out", "device", "perception", "train_glimpses", "steps", "scenes", "baselines", "learners", "seeds"),
+    *("curve_points", "start", "policy", "features", "float16"),
+}
+OF_MACHINE = ("root", "download")  # options of a source that a checkpoint does not keep
+
+WorldOptions = Annotated[dict[str, Any], Options((make_world, Rules), skip={"split"})]
+ShowOptions = Annotated[
+    dict[str, Any], Options((make_world, Rules), only={"perception", "device", "precision", "glimpses", "first_look"})
+]
+AgentOptions = Annotated[
+    dict[str, dict[str, Any]], PlugIns(AGENTS, ("agent", "baselines", "learners"), skip={"world", "seed"})
+]
+SourceOptions = Annotated[dict[str, dict[str, Any]], PlugIns(SOURCES, ("source",), skip={"split"})]
+EncoderOptions = Annotated[dict[str, dict[str, Any]], PlugIns(ENCODERS, ("encoder",), skip=OF_SCENES)]
+JobOptions = Annotated[dict[str, Any], Options((Pretraining,), skip={"perception", "source", "seed", "policy_gazes"})]
+
+
+def policy(
+    world: WorldOptions,
+    agents: AgentOptions,
+    comparison: Comparison = Comparison(out="runs/policy"),
+    *,
+    command: str,
+    agent: str = "grpo",
+    train_glimpses: int = 680_000,
+    resume: bool = False,
+) -> None:
+    """Train a policy on a frozen perception (stage 2), then evaluate it beside baselines on fixed test scenes.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        comparison: what is evaluated at the end.
+        command: line that was typed, for the record.
+        agent: name of the agent, or module:Class.
+        train_glimpses: glimpses of training in all.
+        resume: go on from the policy in the output folder.
+    """
+    at_least_one(train_glimpses=train_glimpses)
+    folder, seed = Path(comparison.out), comparison.seed
+    train, test = make_world(**world, split="train"), make_world(**world, split="test")
+    learner = make_agent(agent, train, seed=seed, **agents.get(agent, {}))
+    if resume:
+        learner = resumed(learner, folder, train_glimpses)
+    if learner.is_trainable:
+        training.train_agent(learner, train_glimpses, folder, validation=make_world(**world, split="validation"))
+    names = [name for name in comparison.names(test) if name != agent]
+    baselines = [make_agent(name, test, seed=seed, **agents.get(name, {})) for name in names]
+    judged = tqdm([*baselines, learner], desc="evaluate", disable=None)
+    rows, evaluations = zip(*[comparison.evaluate(test, each, seed) for each in judged], strict=True)
+    comparison.report(test, list(rows), evaluations[-1], made=world, command=command)
+    if learner.is_trainable:
+        print(f"To see how it learned: tensorboard --logdir {folder}")
+
+
+def evaluate(
+    world: WorldOptions,
+    agents: AgentOptions,
+    comparison: Comparison = Comparison(out="runs/evaluate"),
+    *,
+    command: str,
+    policies: list[str] | None = None,
+    split: str = "test",
+) -> None:
+    """Evaluate saved policies and scripted agents on the same fixed scenes.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        comparison: what is evaluated.
+        command: line that was typed, for the record.
+        policies: saved policies: paths, or names of shipped ones.
+        split: train, validation or test.
+    """
+    seed, there = comparison.seed, make_world(**world, split=split)
+    judged = [make_agent(name, there, seed=seed, **agents.get(name, {})) for name in comparison.names(there)]
+    judged += [load_agent(path, there) for path in policies or ()]
+    if not judged:
+        raise ValueError("nothing to evaluate: name --policies or --baselines")
+    judged = tqdm(judged, desc="evaluate", disable=None)
+    rows, evaluations = zip(*[comparison.evaluate(there, each, seed) for each in judged], strict=True)
+    comparison.report(there, list(rows), evaluations[-1], made=world, command=command)
+
+
+def compare(
+    world: WorldOptions,
+    agents: AgentOptions,
+    comparison: Comparison = Comparison(out="runs/compare"),
+    *,
+    command: str,
+    learners: Sequence[str] = ("grpo", "ppo", "a2c"),
+    seeds: int = 3,
+    train_glimpses: int = 680_000,
+    split: str = "test",
+    curve_points: int = 0,
+    resume: bool = False,
+) -> None:
+    """Compare agents over several seeds, on the same perception and scenes and at equal numbers of glimpses.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        comparison: what is evaluated.
+        command: line that was typed, for the record.
+        learners: agents that learn.
+        seeds: number of seeds of each agent.
+        train_glimpses: glimpses of training in all, the same for each.
+        split: scenes of the table; choose settings on validation, and report on test once.
+        curve_points: points of the learning curve of each training, on validation scenes; 0 for none.
+        resume: go on with the trainings that are in the output folder, finished or not.
+    """
+    at_least_one(seeds=seeds, train_glimpses=train_glimpses)
+    first, train, there = comparison.seed, make_world(**world, split="train"), make_world(**world, split=split)
+    validation = make_world(**world, split="validation") if curve_points else None
+    rows, shown = [], None
+    for seed, name in product(range(first, first + seeds), [*comparison.names(there), *learners]):
+        agent = make_agent(name, train, seed=seed, **agents.get(name, {}))
+        if seed > first and not (agent.is_trainable or agent.is_stochastic):
+            continue  # the same for every seed
+        folder = Path(comparison.out) / f"{name}-{seed}"
+        if agent.is_trainable:
+            if resume and (folder / "policy.safetensors").is_file():
+                agent = resumed(agent, folder, train_glimpses)
+            training.train_agent(agent, train_glimpses, folder, validation=validation, curve_points=curve_points)
+        entry, evaluation = comparison.evaluate(there, agent, seed)
+        if agent.is_trainable and curve_points:
+            cpu_seconds = round(agent.spent.cpu_seconds, 1)
+            entry |= {"train_cpu_seconds": cpu_seconds, "curve": training.read_curve(folder)}
+        rows.append(entry)
+        shown = evaluation if agent.is_trainable or shown is None else shown
+    if shown is None:
+        raise ValueError("nothing to compare: name --learners or --baselines")
+    comparison.report(there, rows, shown, made=world, command=command)
+
+
+def pretrain(
+    sources: SourceOptions,
+    encoders: EncoderOptions,
+    options: JobOptions,
+    *,
+    command: str,
+    source: str = "digits",
+    encoder: str = "multizoom",
+    task: str = "classify",
+    start: str | None = None,
+    features: str | None = None,
+    policy: str | None = None,
+    float16: bool = False,
+    resume: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+    out: str = "runs/pretrain",
+) -> None:
+    """Train a perception: encoder and task head under random gaze (stage 1).
+
+    Args:
+        sources: options of the source.
+        encoders: options of the encoder.
+        options: options of the training.
+        command: line that was typed, for the record.
+        source: name of the source, or module:Class.
+        encoder: name of the encoder, or module:Class.
+        task: name of the task, or module:Class.
+        start: perception whose weights it begins with, made with the same options; a shipped one by name, or a path.
+        features: perception whose encoder it begins with, as far as the weights fit. Task and prompt may be others; the
+            encoder's options are the same.
+        policy: path of a policy that was trained on `start`. The share `--policy_share` of the scenes is looked at as
+            it does: the stages alternate. It sees the states of `start`, whatever has been learned since.
+        float16: round the weights of perception.safetensors to float16; the file is then half as large.
+        resume: go on from the checkpoint in the output folder.
+        device: torch device.
+        seed: seed of weights, scenes and gazes.
+        out: output folder; perception.safetensors in it can be named in gym.make and --perception.
+    """
+    check_device(device)
+    if start and features:
+        raise ValueError("--start and --features exclude each other")
+    if policy and not start:
+        raise ValueError("--policy needs --start, the perception that it was trained on")
+    own = {name: value for name, value in sources.get(source, {}).items() if value is not None}
+    scenes, validation = (make_source(source, split, **own) for split in ("train", "validation"))
+    made = {"encoder": encoder, "task": task, "seed": seed, **encoders.get(encoder, {})}
+    perception, origin = new_perception(scenes, start, features, **made)
+    perception.to(device)
+    gazes = None
+    if policy and start:
+        seen = load_frozen(start, device=device, precision=options["precision"])
+        gazes = rollout.policy_gazes(read_policy(policy), scenes, seen, glimpses=options["glimpses"])
+    job = build(Pretraining, perception=perception, source=scenes, seed=seed, policy_gazes=gazes, **options)
+    place = World(validation, perception, job.world.rules)
+    accuracy = training.pretrain(job, Path(out), validation=place, resume=resume)
+    record = {
+        "source": source,
+        "source_options": {name: value for name, value in own.items() if name not in OF_MACHINE},
+        "training": {**options, "seed": seed},
+        "spent": spent_in_all(job, origin),
+        "command": command,
+    }
+    if origin:
+        record["start" if start else "features"] = origin.get("command", start or features)
+    path = Path(out) / "perception.safetensors"
+    perception.save(path, float16=float16, **record)
+    for name, shares in accuracy.items():
+        words = f"{place.rules.glimpses} glimpses {training.GLIMPSES[name]}"
+        print(f"After {words} the perception answers {100 * shares[-1]:.1f} % of the validation scenes right.")
+    print(f"Saved {path}; use it with --perception {path}, or gym.make(..., perception={str(path)!r}).")
+
+
+def show(
+    world: ShowOptions,
+    agents: AgentOptions,
+    *,
+    command: str,
+    images: list[str],
+    agent: str | None = None,
+    policy: str = "runs/main/policy.safetensors",
+    max_pixels: int = MAX_PIXELS,
+    seed: int = 0,
+    out: str = "runs/show",
+) -> None:
+    """Draw the scan path of a policy on image files.
+
+    Args:
+        world: options of the world.
+        agents: options of each agent.
+        command: line that was typed, for the record.
+        images: image files of any size and kind. Of tiled ones (.svs, OME-TIFF, BigTIFF) only what is looked at is
+            read.
+        agent: name of a scripted agent, or module:Class, in place of a saved policy.
+        policy: saved policy: its path, or the name of a shipped one. It brings its own rules.
+        max_pixels: largest number of px of an image that is decoded; tiled ones have no limit.
+        seed: seed of an agent that draws its gaze.
+        out: output folder.
+    """
+    if agent is None and policy.endswith(".safetensors") and not Path(policy).is_file():
+        raise FileNotFoundError(f"no policy at {policy}: run the main job first, or choose --agent spiral")
+    perception = load_frozen(world["perception"], device=world["device"], precision=world["precision"])
+    classes = perception.spec["task_config"].get("classes")
+    if classes is None:
+        raise ValueError(f"show needs a perception that names classes; the task of this one is {perception.task_name}")
+    source = Unlabelled(images, channels=perception.encoder.inputs.channels, classes=classes, max_pixels=max_pixels)
+    saved = None if agent else read_policy(policy)
+    rules = Rules(glimpses=world["glimpses"], first_look=world["first_look"], **(saved.rules if saved else {}))
+    place = World(source, perception, rules)
+    looker = saved.agent(place) if saved else make_agent(agent, place, seed=seed, **agents.get(agent, {}))
+    evaluation = rollout.evaluate(place, looker, scenes=len(images), seed=seed)
+    for number, path in enumerate(images):
+        target = Path(out) / f"scan-{number}-{Path(path).stem}.png"
+        save_figure(target, scan_paths(place, evaluation, [number], columns=1, truth_known=False, width=9))
+        print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
+
+
+def new_perception(
+    source: Source, start: str | None, features: str | None, **options: Any
+) -> tuple[Perception, dict[str, Any]]:
+    """Build a perception with the weights that it begins with.
+
+    It keeps what the other one measured of its pixels, because these scenes may be brighter or darker.
+
+    Args:
+        source: source of its scenes.
+        start: perception of the same kind whose weights it begins with.
+        features: perception whose encoder it begins with.
+        options: encoder, task, seed and options of the encoder.
+
+    Returns:
+        The perception, and the header of the other one; empty if there is none.
+    """
+    name = start or features
+    if name is None:
+        return Perception.build(source, **options), {}
+    other = Perception.load(name)
+    config = other.spec["encoder_config"]
+    measured = {key: config[key] for key in ("pixel_mean", "pixel_deviation") if key in config}
+    perception = Perception.build(source, **options, **measured)
+    if start:
+        perception.check_kind(other.spec, start)
+        perception.load_state_dict(other.state_dict())
+    else:
+        new = perception.take_features(other, name)
+        print(f"took over the features of {name}" + (f"; new: {', '.join(new)}" if new else ""))
+    return perception, other.spec
+
+
+def spent_in_all(job: Pretraining, origin: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds of a training and of those that made the weights it began with."""
+    before, now = origin.get("spent", {}), {"seconds": job.seconds, "cpu_seconds": job.cpu_seconds}
+    return {key: round(value + before.get(key, 0.0), 1) for key, value in now.items()}
+
+
+def resumed(agent: Agent, folder: Path, glimpses: int) -> Agent:
+    """Return the agent whose policy is in a folder, or `agent` if that one has to begin again."""
+    saved = resume_agent(agent, folder / "policy.safetensors", glimpses)
+    if saved is agent:
+        print(f"{folder}: {agent.name} begins again, because its replay buffer was not saved")
+    return saved
+
+
+COMMANDS = {"policy": policy, "pretrain": pretrain, "evaluate": evaluate, "compare": compare, "show": show}
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "foveal") -> None:
+    """Run a command line; without a command it is the main job's.
+
+    Args:
+        arguments: words after the program's name; None for those of the process.
+        program: what is typed to start the program, "foveal" or "python train.py".
+    """
+    if not {"", os.getcwd()} & set(sys.path):  # where plug-ins are looked for, as with `python -m`
+        sys.path.insert(0, os.getcwd())
+    warnings.filterwarnings("ignore", message=".*GPU.*MlpPolicy.*")
+    keep_freed_memory()
+    purpose = (__doc__ or "").splitlines()[0]
+    words = sys.argv[1:] if arguments is None else arguments
+    Program(program, purpose, COMMANDS, MAIN_JOB, MAY_CHANGE).run(words)
