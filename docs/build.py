@@ -15,27 +15,35 @@ ROOT = Path(__file__).parent.parent
 STAGE = ROOT / "build" / "docs"
 PACKAGES = {"foveal_env": "foveal_env", "foveal_encoders": "encoders", "foveal_agents": "agents"}
 UNSHOWN = ("__init__", "__main__")
-SHOWN = (".md", ".png", ".gif", ".css")
 
 
 def stage() -> Path:
     """Lay the pages and the configuration into build/docs; return the path of the configuration."""
     shutil.rmtree(STAGE, ignore_errors=True)
-    for path in (ROOT / "docs").rglob("*"):
-        if path.suffix in SHOWN:
-            target = STAGE / "pages" / path.relative_to(ROOT / "docs")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    for name, text in pages().items():
+    files = {
+        path.relative_to(ROOT / "docs"): path.read_bytes() for path in (ROOT / "docs").rglob("*.*") if is_shown(path)
+    }
+    files |= {Path(name): text.encode() for name, text in pages().items()}
+    for name, content in files.items():
         target = STAGE / "pages" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_bytes(unbroken(content) if name.suffix == ".md" else content)
     (STAGE / "packages").mkdir()
     for name, folder in PACKAGES.items():  # under the names that they are imported by
         (STAGE / "packages" / name).symlink_to(ROOT / folder)
     configuration = STAGE / "mkdocs.yml"
     configuration.write_text(navigation((ROOT / "mkdocs.yml").read_text()))
     return configuration
+
+
+def is_shown(path: Path) -> bool:
+    """Return whether a file of docs/ belongs to the site."""
+    return path.suffix in (".md", ".png", ".gif", ".css")
+
+
+def unbroken(page: bytes) -> bytes:
+    """Return a page in whose narrow columns no line ends with ±."""
+    return page.replace("± ".encode(), "±\u00a0".encode())
 
 
 def navigation(configuration: str) -> str:

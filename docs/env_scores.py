@@ -67,7 +67,7 @@ def locate() -> str:
 def questions() -> str:
     """Return the accuracies of `Questions-v0`, by question."""
     found = read_results("search")
-    policies, baselines = found["several"]["all"], found["several"]["controls"]
+    policies, baselines = found["several"]["all"], found["several"]["baselines"]
     names = dict.fromkeys(name for column in baselines.values() for name in column)
     rows = [[name, 1, *(percent([baselines[question][name]]) for question in policies)] for name in names]
     rows.append(["grpo", found["seeds"], *map(percent, policies.values())])

@@ -12,11 +12,11 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from docstring_parser import parse
 
 from benchmarks.markdown import table
 from docs.env_scores import scores
 from foveal_env import IDS, QUESTIONS, make_world
+from foveal_env.cli import meaning
 from foveal_env.env import FovealEnv, FovealVectorEnv
 from foveal_env.registry import Option, options_of
 from foveal_env.world import Rules, World
@@ -248,11 +248,10 @@ def typed(annotation: Any) -> str:
 
 def described(option: Option, name: str) -> str:
     """Return what the docstring of its owner says of an option."""
-    for owner in getattr(option.owner, "__mro__", (option.owner,)):
-        for parameter in parse(inspect.getdoc(owner) or "").params:
-            if parameter.arg_name == name and parameter.description:
-                return " ".join(parameter.description.split())
-    raise ValueError(f"no docstring tells of the option {name!r} of {option.owner}")
+    text = " ".join(meaning(option.owner, name).split())
+    if not text:
+        raise ValueError(f"no docstring tells of the option {name!r} of {option.owner}")
+    return text
 
 
 def example(name: str) -> str:

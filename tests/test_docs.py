@@ -2,9 +2,13 @@
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
+
+from foveal_agents.commands import COMMANDS, MAIN_JOB
+from foveal_env.cli import parse, places_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -15,6 +19,14 @@ BLOCKS = {
     for page in sorted((DOCS / folder).glob("*.md"))
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 }
+
+COMMAND_LINES = [
+    line.partition("  #")[0]
+    for page in [ROOT / "README.md", *WRITTEN]
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith(("foveal ", "python train.py ")) and "my_module" not in line and "--config" not in line
+]
 
 
 @pytest.fixture
@@ -30,6 +42,13 @@ def test_a_block_runs(name, tmp_path, monkeypatch):
     block = tmp_path / "block.py"
     block.write_text(BLOCKS[name])
     runpy.run_path(str(block), run_name="__main__")
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_a_command_line_is_understood(line):
+    words = shlex.split(line.removeprefix("python train.py").removeprefix("foveal")) or list(MAIN_JOB)
+    options = places_of(COMMANDS[words[0]], words[1:], {})
+    assert parse("foveal", "", options, words[1:], {})
 
 
 def test_pages_of_environments_are_up_to_date(script):

@@ -1,4 +1,4 @@
-"""README's Python blocks run as they are."""
+"""README's Python blocks run as they are, and its tree names what is there."""
 
 import re
 import runpy
@@ -20,4 +20,13 @@ def test_a_block_runs(number, tmp_path, monkeypatch):
 
 
 def test_there_are_blocks():
-    assert len(BLOCKS) >= 5
+    assert len(BLOCKS) >= 2
+
+
+def test_the_tree_names_what_is_there():
+    tree = re.search(r"## Files\n+```\n(.*?)```", README, re.DOTALL).group(1)
+    room = ""
+    for line in tree.splitlines():
+        depth, name = re.match(r"( *)(\S+)", line).groups()
+        room = room if depth else name
+        assert (ROOT / (room + name if depth else name)).exists(), f"README's tree names {name}, which is not there"
