@@ -29,7 +29,7 @@ class MemoryImages:
 
 
 class WholeImages(Source):
-    """Base of sources whose scenes are whole images; where the target is is not known."""
+    """Base of sources whose scenes are whole images, in which the place of the target is not known."""
 
     images: MemoryImages | FileImages
     labels: Tensor  # [count] int64
