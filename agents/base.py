@@ -1,13 +1,14 @@
 """The contract of an agent, and the files that its policies are kept in."""
 
+import inspect
 import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass
-from inspect import Parameter
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +18,6 @@ from foveal_env import checkpoint
 from foveal_env.data import Episode
 from foveal_env.registry import options_of
 from foveal_env.world import World
-
-Kind = TypeVar("Kind", bound="Agent")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,17 @@ class Agent:
     can_resume = True
     options: dict[str, Any]
 
-    def __new__(cls: type[Kind], *arguments: Any, **options: Any) -> Kind:
+    def __init_subclass__(cls, **keywords: Any):
+        """Let `inspect.signature` show the constructor's parameters, and not those of `__new__`."""
+        super().__init_subclass__(**keywords)
+        cls.__signature__ = cls.signature()
+
+    @classmethod
+    def signature(cls) -> Signature:
+        """Return the parameters of the constructor, from which the command line makes options."""
+        return Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])  # without self
+
+    def __new__(cls, *arguments: Any, **options: Any):
         """Keep the options that the constructor is given."""
         agent = super().__new__(cls)
         agent.options = _flat_options(cls, options)

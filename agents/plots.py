@@ -1,39 +1,98 @@
-"""Pictures of what agents do: accuracy against glimpses, and scan paths."""
+"""Pictures of what agents do: accuracy against glimpses, sheets of scan paths, and episodes that move."""
 
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
+import torch
+from matplotlib.patches import Patch
+from PIL import Image
 from torch import Tensor
 
+from foveal_agents.base import Agent
 from foveal_agents.results import summarise
-from foveal_agents.rollout import Evaluation
+from foveal_agents.rollout import Evaluation, rollout
+from foveal_agents.sheets import BLACK, DPI, RED, Panel, aspect, panel, pixels_of, sheet
 from foveal_env.checkpoint import write_atomically
+from foveal_env.data import Episode, Scenes
+from foveal_env.render import ANSWER, LAST, PATH, TRUTH, WINDOW
 from foveal_env.world import World
 
-BASELINES = ("random", "centre", "raster", "spiral", "saliency", "oracle", "greedy_oracle")  # drawn dashed
+BASELINES = ("random", "centre", "raster", "spiral", "saliency", "most_likely", "oracle", "greedy_oracle")
+BOUNDS = ("oracle", "greedy_oracle")  # know the target
+ACRONYMS = ("grpo", "ppo", "a2c", "sac", "td3")
+COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
+    "grpo": "#0072b2",
+    "ppo": "#d55e00",
+    "a2c": "#009e73",
+    "sac": "#cc79a7",
+    "td3": "#332288",
+    "random": "#7f7f7f",
+    "centre": "#b5a642",
+    "raster": "#e69f00",
+    "spiral": "#56b4e9",
+    "saliency": "#8c564b",
+    "most_likely": "#e377c2",
+    "oracle": "#000000",
+    "greedy_oracle": "#5a5a9f",
+}
+NEAR = 8  # of 255
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
-    """Plot accuracy against looks, baselines dashed, with 95 % intervals over seeds."""
-    figure, axes = _figure(7, 4.5)
-    for name, (mean, half, count) in summarise(contents["rows"]).items():
-        looks = np.arange(len(mean))
-        label = f"{name} ({count} seeds)" if count > 1 else name
-        (line,) = axes.plot(looks, 100 * mean, "--" if name in BASELINES else "-", marker="o", ms=4, label=label)
-        axes.fill_between(looks, 100 * (mean - half), 100 * (mean + half), color=line.get_color(), alpha=0.2, lw=0)
+    """Plot accuracy against looks, with 95 % intervals over seeds; the legend is in the order of the last values.
+
+    Args:
+        path: PNG file to write.
+        contents: those of results.json (`foveal_agents.results.results`).
+    """
+    figure = matplotlib.figure.Figure((8.4, 4.5), dpi=DPI, layout="constrained")
+    axes, summary = figure.add_subplot(), summarise(contents["rows"])
+    for name, (mean, half, count) in sorted(summary.items(), key=lambda entry: -entry[1][0][-1]):
+        style, label = line_style(name), spoken(name) + (f" ({count} seeds)" if count > 1 else "")
+        low, high = (100 * (mean - half)).clip(0, 100), (100 * (mean + half)).clip(0, 100)
+        axes.plot(range(len(mean)), 100 * mean, marker="o", markersize=4, label=label, **style)
+        axes.fill_between(range(len(mean)), low, high, color=style["color"], alpha=0.18, linewidth=0)
+    percent_axis(axes, lowest=min(100 * (mean - half).min() for mean, half, _ in summary.values()))
     axes.set_xticks(range(contents["glimpses"] + 1))
     axes.set_xlabel("glimpses after the first look")
-    axes.set_ylabel(f"accuracy on {contents['split']} scenes (%)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
     size = "" if contents["canvas"] is None else f", {contents['canvas']} px canvas"
-    axes.set_title(f"{contents['task']} · {contents['source']}{size}", fontsize=10)
+    scenes = f"{contents['scenes']:,} {contents['split']} scenes"
+    axes.set_title(f"{contents['task']}, {contents['source']}{size}, {scenes}", fontsize=10)
+    handles = axes.get_legend_handles_labels()[0]
+    if any(count > 1 for _, _, count in summary.values()):
+        handles.append(Patch(color="grey", alpha=0.3, linewidth=0, label="band: 95 % interval\nover seeds"))
+    figure.legend(handles=handles, loc="outside right center", fontsize=9, frameon=False, handlelength=3)
     save_figure(path, figure)
+
+
+def line_style(name: str) -> dict[str, Any]:
+    """Return how the line of an agent is drawn: solid if it learns, a baseline dashed, a bound dotted."""
+    kind, width = (":", 1.8) if name in BOUNDS else ("--", 1.4) if name in BASELINES else ("-", 2.2)
+    other = ("#882255", "#44aa99", "#aa4466", "#117733")[sum(map(ord, name)) % 4]
+    return {"color": COLOURS.get(name, other), "linestyle": kind, "linewidth": width}
+
+
+def percent_axis(axes: Any, *, lowest: float) -> None:
+    """Let the y axis end at 100 %; a margin keeps the lines off the frame. `lowest` is the lowest value shown, in %."""
+    step = 10 if lowest > 40 else 20
+    bottom = min(80, max(0, int(lowest // step) * step))
+    margin = 0.03 * (100 - bottom)
+    axes.set_ylim(bottom - margin, 100 + margin)
+    axes.set_yticks(range(bottom, 101, step))
+    axes.set_ylabel("accuracy (%)")
+    axes.grid(alpha=0.3)
+
+
+def spoken(name: str) -> str:
+    """Return the name of an agent as a figure says it: algorithms in capitals, of "module:Class" the class."""
+    return name.upper() if name in ACRONYMS else name.rpartition(":")[2].replace("_", " ")
 
 
 def scan_paths(
@@ -41,48 +100,144 @@ def scan_paths(
     evaluation: Evaluation,
     rows: Sequence[int],
     *,
+    agent: Agent | None = None,
     columns: int = 4,
     truth_known: bool = True,
     width: float = 2.6,
-) -> Any:
+) -> matplotlib.figure.Figure:
     """Return a figure of the scan paths of some rows of an evaluation, each with the truth and the answer.
 
-    `width` is that of one drawing in inches; as high as the tallest of them needs, within reason.
+    Args:
+        world: world of the evaluation.
+        evaluation: what an agent did.
+        rows: which of its scenes are shown.
+        agent: that agent, for the title.
+        columns: drawings beside each other, if they are no wider than high; fewer of wide ones.
+        truth_known: whether the words say if the answers are right.
+        width: room for a drawing in inches.
     """
     scenes = world.scenes(evaluation.index[list(rows)])
-    lines = -(-len(rows) // columns)
-    tallest = (scenes.images.size[:, 0] / scenes.images.size[:, 1]).max().clamp(0.1, 1.5).item()
-    figure = matplotlib.figure.Figure((width * columns, (width * tallest + 0.3) * lines), layout="constrained")
-    for place, number in enumerate(rows):
-        axes = figure.add_subplot(lines, columns, place + 1)
-        prediction = evaluation.prediction[number]
-        axes.imshow(world.draw(scenes, place, evaluation.gazes[number], prediction, side=480 if width < 5 else 960))
-        axes.axis("off")
-        question, words = world.question_text(scenes, place), world.answer_text(scenes, place, prediction)
-        truth = f"{question} {world.truth_text(scenes, place)}" if question else world.truth_text(scenes, place)
-        said = f"answers {words}" if words else "wrong"
-        first = _first_right(evaluation.correct[number])
-        title = f"{truth}: " + (f"right from look {first}" if first is not None else said)
-        wrong = truth_known and first is None
-        axes.set_title(title if truth_known else said, fontsize=9, color="firebrick" if wrong else "black")
-    return figure
+    widest = max(aspect(world, scenes, place, evaluation.prediction[row]) for place, row in enumerate(rows))
+    beside = max(1, round(columns / max(1.0, widest)))
+    panels = []
+    for place, row in enumerate(rows):
+        prediction, first = evaluation.prediction[row], first_right(evaluation.correct[row])
+        room = round(width * DPI * columns / beside)
+        drawn = panel(world, scenes, place, evaluation.gazes[row], prediction, room=room)
+        answer = world.answer_text(scenes, place, prediction)
+        if truth_known:
+            asked = _asked(world, scenes, place, answer)
+            verdict = _verdict(first is not None, answer) + ("" if first is None else f" from look {first}")
+            above = f"{asked} {verdict.replace(' ', UNBROKEN)}"
+            drawn = replace(drawn, above=above, colour=RED if first is None else BLACK)
+        else:
+            drawn = replace(drawn, above=f"answers {answer}" if answer else "")
+        panels.append(drawn)
+    return sheet(panels, columns=beside, title=_title(agent, f"{world.source.split} scenes" if truth_known else ""))
 
 
-def save_figure(path: str | os.PathLike, figure: Any) -> None:
-    """Write a figure as PNG, atomically."""
+@torch.no_grad()
+def episode_gif(
+    path: str | os.PathLike,
+    world: World,
+    agent: Agent,
+    scene: int,
+    *,
+    title: str | None = None,
+    seed: int = 0,
+    room: int = 400,
+    seconds: float = 0.8,
+) -> None:
+    """Write one episode as a GIF that repeats: a frame a look, with its windows, the path so far and the answer.
+
+    Args:
+        path: file to write.
+        world: world of the episode.
+        agent: the agent that looks, greedily.
+        scene: index of the scene in the world's split.
+        title: words on top; by default the agent, its seed and the split.
+        seed: seed of an agent that draws its gaze.
+        room: width of a drawing in px.
+        seconds: time that a look is shown; the last one is shown four times as long.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    scenes = world.scenes(torch.tensor([scene]))
+    episodes = [world.start(scenes)]
+    for step in rollout(world, agent, episodes[0], generator=generator, greedy=True):
+        episodes += [] if step.before.ended.all() else [step.after]
+    title = _title(agent, f"{world.source.split} scene {scene}") if title is None else title
+    frames = [
+        Image.fromarray(pixels_of(sheet([_frame(world, episode, room)], columns=1, title=title)))
+        for episode in episodes
+    ]
+    colours = _palette(frames)
+    first, *others = [frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in frames]
+    shown = [round(1000 * seconds)] * len(others) + [round(4000 * seconds)]
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
+    first.save(data, format="gif", save_all=True, append_images=others, duration=shown, loop=0, optimize=True)
     write_atomically(path, data.getvalue())
 
 
-def _first_right(correct: Tensor) -> int | None:
-    """Return the look from which on the answer stayed right, or None if the last one was wrong."""
+def _frame(world: World, episode: Episode, room: int) -> Panel:
+    """Return an episode under way as a panel; it is a batch of one."""
+    scenes, prediction, look = episode.scenes, episode.outcome.prediction[0], int(episode.glimpses)
+    answer, verdict = world.answer_text(scenes, 0, prediction), "right" if episode.outcome.correct else "wrong"
+    question, truth = world.question_text(scenes, 0), world.truth_text(scenes, 0)
+    above = " ".join(part for part in (question, f"truth: {truth}" if answer else "") if part)
+    when = f"look {look} of {world.rules.glimpses}" if look or world.rules.first_look else "before the first look"
+    below = f"{when}: answers {answer}, {verdict}" if answer else f"{when}: {verdict}"
+    drawn = panel(world, scenes, 0, episode.gazes[0], prediction, room=room)
+    return replace(drawn, above=above, below=below)
+
+
+def _palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """Return one palette for all frames: the colours of the marks, and the rest of it for everything else.
+
+    A colour counts once, however many pixels have it: the rims of thin lines would be grey otherwise. Pillow maps
+    colours to a palette within NEAR, so that none but a mark's own may be that near to it.
+    """
+    marks = np.array([(0, 0, 0), (255, 255, 255), PATH, LAST, WINDOW, TRUTH, ANSWER])
+    colours = np.unique(np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames]), axis=0)
+    others = Image.fromarray(colours[None]).quantize(256 - len(marks)).convert("RGB")
+    others = np.unique(np.asarray(others)[0], axis=0)
+    is_own = np.abs(others[:, None].astype(int) - marks).max(axis=-1).min(axis=-1) > NEAR
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([marks, others[is_own]]).flatten().tolist())
+    return palette
+
+
+def _asked(world: World, scenes: Scenes, row: int, answer: str) -> str:
+    """Return the question of a scene, if there is more than one, and the truth, if the picture does not show it."""
+    question, truth = world.question_text(scenes, row), world.truth_text(scenes, row)
+    if question and not answer:
+        return question
+    return f"{question} {truth}:".lstrip()
+
+
+def _verdict(is_right: bool, answer: str) -> str:
+    """Return in words what an answer is worth; a wrong one is said, unless the picture shows it."""
+    if is_right:
+        return "right"
+    return f"wrong, answers {answer}" if answer else "wrong"
+
+
+def _title(agent: Agent | None, scenes: str) -> str:
+    if agent is None:
+        return scenes
+    seed = f"seed {agent.seed}" if agent.is_trainable or agent.is_stochastic else ""
+    return ", ".join(part for part in (spoken(agent.name), seed, scenes) if part)
+
+
+def first_right(correct: Tensor) -> int | None:
+    """Return the look from which on the answers [1 + T] bool stayed right, or None if the last one was wrong."""
     wrong = (~correct).nonzero().flatten()
     if len(wrong) and int(wrong[-1]) == len(correct) - 1:
         return None
     return int(wrong[-1]) + 1 if len(wrong) else 0
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    figure = matplotlib.figure.Figure((width, height), layout="constrained")
-    return figure, figure.add_subplot()
+def save_figure(path: str | os.PathLike, figure: matplotlib.figure.Figure) -> None:
+    """Write a figure as PNG, atomically."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=DPI)
+    write_atomically(path, data.getvalue())

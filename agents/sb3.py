@@ -1,15 +1,18 @@
-"""Stable-Baselines3: its view of the native batch, and any of its algorithms for continuous actions as an agent."""
+"""Stable-Baselines3: its view of the native batch, and its algorithms for continuous actions as agents."""
 
+import inspect
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Any, ClassVar
 
 import numpy as np
 import stable_baselines3
 import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
@@ -20,7 +23,11 @@ from foveal_env.data import Episode
 from foveal_env.env import FovealVectorEnv
 from foveal_env.world import World
 
-ALGORITHMS = ("A2C", "DDPG", "PPO", "SAC", "TD3")
+OWN = ("num_envs", "episodes")  # options of the agent itself
+MADE_HERE = {  # parameters of algorithms and policies that are no options: the agent knows them
+    *("policy", "env", "seed", "device", "stats_window_size", "policy_kwargs", "_init_setup_model"),
+    *("observation_space", "action_space", "lr_schedule"),
+}
 
 
 class Sb3VecEnv(VecEnv):
@@ -50,11 +57,11 @@ class Sb3VecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Remember the actions [num_envs, 2]."""
+        """Remember the actions [num_envs, A]."""
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Step; where an episode ended, the info holds "terminal_observation", the observation is the next one's."""
+        """Step. If an episode ended, its info has "terminal_observation", and the observation is the next episode's."""
         observations, rewards, ended, _, infos = self.batch.step(self._actions)
         rows = self._rows(infos)
         for row in np.flatnonzero(ended):
@@ -79,7 +86,7 @@ class Sb3VecEnv(VecEnv):
         self.batch.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Return a picture of each row."""
+        """Return a drawing of each row."""
         return self.batch.render() or [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
@@ -100,44 +107,80 @@ class Sb3VecEnv(VecEnv):
 
 
 class StableBaselines(Agent):
-    """Any algorithm of Stable-Baselines3 for continuous actions.
+    """Base of agents that learn with an algorithm of Stable-Baselines3 for continuous actions.
 
-    Training proceeds in chunks of whole episodes. Each chunk begins with a seed of its own, so that an on-policy
-    algorithm stopped between two of them goes on as if it had not been.
+    Training proceeds in chunks of whole episodes. Each chunk begins with a seed of its own: an on-policy algorithm that
+    was stopped between two of them goes on as if it had not been.
+
+    A subclass names the algorithm, and the options whose defaults differ from those of its base class, or are not
+    Stable-Baselines3's. Two lines do for any algorithm of a package built on it:
+    ``class Tqc(StableBaselines): algorithm = sb3_contrib.TQC``.
 
     Args:
-        world: what it trains on.
-        seed: of weights, scenes and samples.
-        algorithm: "A2C", "DDPG", "PPO", "SAC" or "TD3".
-        num_envs: episodes that run at once.
-        episodes: episodes of each of them in one chunk; for A2C and PPO one chunk is one rollout.
-        options: keyword arguments of the algorithm's constructor, beside policy, env, n_steps, seed and device.
+        world: world that it trains on.
+        seed: seed of weights, scenes and samples.
+        options: options that `defaults` names, and any other keyword of the algorithm's constructor or of its MLP
+            policy. "num_envs" is the number of episodes that run at once. "episodes" is the number of episodes of each
+            of them in one chunk, which is one rollout of an on-policy algorithm.
+
+    Attributes:
+        algorithm: class of Stable-Baselines3.
+        defaults: options by name, those of the base class included. The command line has these.
+
+    Raises TypeError if an option is unknown; the error names those that are known.
     """
 
     is_trainable = True
+    algorithm: ClassVar[Any]
+    defaults: ClassVar[dict[str, Any]] = {"num_envs": 64, "episodes": 1}
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        seed: int = 0,
-        algorithm: str = "SAC",
-        num_envs: int = 64,
-        episodes: int = 1,
-        options: dict[str, Any] | None = None,
-    ):
+    def __init_subclass__(cls, **keywords: Any):
+        """Complete the defaults by those of the base class."""
+        cls.defaults = {**super(cls, cls).defaults, **cls.defaults}
+        super().__init_subclass__(**keywords)
+
+    def __init__(self, world: World, *, seed: int = 0, **options: Any):
         super().__init__(world, seed=seed)
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"unknown algorithm {algorithm!r}; known: {', '.join(ALGORITHMS)}")
-        kind = getattr(stable_baselines3, algorithm)
-        self.algorithm, self.episodes = algorithm, episodes
-        self.on_policy = issubclass(kind, OnPolicyAlgorithm)
-        self.chunk = num_envs * world.rules.glimpses * episodes  # glimpses
-        steps = {"n_steps": world.rules.glimpses * episodes} if self.on_policy else {}
+        options = {**self.defaults, **options}
+        of_algorithm, of_policy = self.known_options()
+        unknown = [name for name in options if name not in {*OWN, *of_algorithm, *of_policy}]
+        if unknown:
+            known = ", ".join(dict.fromkeys([*self.defaults, *of_algorithm, *of_policy]))
+            raise TypeError(f"no option {', '.join(map(repr, unknown))}; known: {known}")
+        num_envs, self.episodes = options["num_envs"], options["episodes"]
+        self.on_policy = self.can_resume = issubclass(self.algorithm, OnPolicyAlgorithm)
+        self.chunk = num_envs * world.rules.glimpses * self.episodes  # glimpses
+        given = {name: options[name] for name in of_algorithm if name in options}
+        if self.on_policy:
+            given["n_steps"] = world.rules.glimpses * self.episodes
+            if "batch_size" in given:
+                given["batch_size"] = min(given["batch_size"], self.chunk)
+        if "stats_window_size" in inspect.signature(self.algorithm).parameters:
+            given["stats_window_size"] = num_envs * self.episodes
+        given["policy_kwargs"] = {name: options[name] for name in of_policy if name in options}
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
-            steps["stats_window_size"] = num_envs * episodes
-            self.model = kind("MlpPolicy", env, seed=seed, device=world.device, **steps, **(options or {}))
+            self.model = self.algorithm("MlpPolicy", env, seed=seed, device=world.device, **given)
+
+    @classmethod
+    def known_options(cls) -> tuple[list[str], list[str]]:
+        """Return the names of the options that the algorithm takes, and of those that only its MLP policy takes."""
+        made_here = {*MADE_HERE, "n_steps"} if issubclass(cls.algorithm, OnPolicyAlgorithm) else MADE_HERE
+        of_algorithm = [name for name in inspect.signature(cls.algorithm).parameters if name not in made_here]
+        policy = inspect.signature(cls.algorithm.policy_aliases["MlpPolicy"]).parameters
+        return of_algorithm, [name for name in policy if name not in {*made_here, *of_algorithm}]
+
+    @classmethod
+    def signature(cls) -> Signature:
+        """Return the parameters of the constructor, with the options of `defaults` among them."""
+        *own, others = super().signature().parameters.values()
+        if others.kind != Parameter.VAR_KEYWORD:  # a subclass has a constructor of its own
+            return Signature([*own, others])
+        shown = []
+        for name, value in cls.defaults.items():
+            kind = list[int] if isinstance(value, list) else type(value)
+            shown.append(Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=kind))
+        return Signature([*own, *shown, others])
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]."""
@@ -147,15 +190,15 @@ class StableBaselines(Agent):
         return torch.from_numpy(action).to(world.device)
 
     def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
-        """Learn until `glimpses` glimpses were taken in all, in whole chunks; yield what there is to log."""
+        """Learn until `glimpses` glimpses were taken in all, in whole chunks."""
         while self.model.num_timesteps < glimpses:
-            if not self.can_resume:
-                raise ValueError(f"{self.algorithm} cannot go on training: its replay buffer was not saved")
+            if not self.on_policy and self.spent.glimpses and not self.model.replay_buffer.size():
+                raise ValueError(f"{self.name} cannot go on training: its replay buffer was not saved")
             chunk = self.model.num_timesteps // self.chunk
             seed = (self.seed * 1_000_003 + chunk * 4_099) % 2**31
             with _global_seed(seed):
                 self.model.env.seed(seed)
-                self.model._last_obs = self.model.env.reset()
+                self.model._last_obs = self.model.env.reset()  # `learn` begins where it ended, unless told
                 self.model._last_episode_starts = np.ones(self.model.n_envs, dtype=bool)
                 self.model.learn(self.chunk, reset_num_timesteps=False)
             yield {"glimpses": self.model.num_timesteps, **self._logs()}
@@ -186,7 +229,6 @@ class StableBaselines(Agent):
         self.model.policy.load_state_dict(checkpoint.below("policy", tensors))
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))
-        self.can_resume = self.on_policy
         self.model.num_timesteps = self.spent.glimpses
 
 
@@ -194,155 +236,116 @@ class Ppo(StableBaselines):
     """PPO of Stable-Baselines3.
 
     Args:
-        world: what it trains on.
-        seed: of weights, scenes and samples.
-        num_envs: episodes that run at once; with `episodes` 1, the episodes of one rollout.
+        world: world that it trains on.
+        seed: seed of weights, scenes and samples.
+        num_envs: episodes that run at once.
         episodes: episodes of each of them in one rollout.
-        learning_rate: of Adam.
+        learning_rate: learning rate of Adam.
         n_epochs: passes over each rollout.
-        batch_size: glimpses of one gradient step.
+        batch_size: glimpses of one gradient step, at most those of a rollout.
         gamma: discount of later rewards.
-        gae_lambda: of the generalised advantages.
+        gae_lambda: lambda of the generalised advantages.
         ent_coef: weight of the entropy.
         log_std_init: logarithm of the policy's standard deviation when training begins.
-        options: more keyword arguments of ``stable_baselines3.PPO``.
+        net_arch: units of each hidden layer, of policy and value alike.
+        options: any other keyword of `stable_baselines3.PPO` or of its MLP policy.
     """
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        seed: int = 0,
-        num_envs: int = 512,
-        episodes: int = 1,
-        learning_rate: float = 3e-4,
-        n_epochs: int = 4,
-        batch_size: int = 1024,
-        gamma: float = 0.3,
-        gae_lambda: float = 0.95,
-        ent_coef: float = 0.0,
-        log_std_init: float = -1.0,
-        options: dict[str, Any] | None = None,
-    ):
-        chosen = {
-            "learning_rate": learning_rate,
-            "n_epochs": n_epochs,
-            "batch_size": min(batch_size, num_envs * episodes * world.rules.glimpses),
-            "gamma": gamma,
-            "gae_lambda": gae_lambda,
-            "ent_coef": ent_coef,
-            "policy_kwargs": {"log_std_init": log_std_init, "net_arch": [256, 256]},
-        }
-        super().__init__(
-            world,
-            seed=seed,
-            algorithm="PPO",
-            num_envs=num_envs,
-            episodes=episodes,
-            options={**chosen, **(options or {})},
-        )
+    algorithm = stable_baselines3.PPO
+    defaults: ClassVar[dict[str, Any]] = {
+        "num_envs": 512,
+        "learning_rate": 3e-4,
+        "n_epochs": 4,
+        "batch_size": 1024,
+        "gamma": 0.3,
+        "gae_lambda": 0.95,
+        "ent_coef": 0.0,
+        "log_std_init": -1.0,
+        "net_arch": [256, 256],
+    }
 
 
 class A2c(StableBaselines):
     """A2C of Stable-Baselines3.
 
     Args:
-        world: what it trains on.
-        seed: of weights, scenes and samples.
-        num_envs: episodes that run at once; with `episodes` 1, the episodes of one rollout.
+        world: world that it trains on.
+        seed: seed of weights, scenes and samples.
+        num_envs: episodes that run at once.
         episodes: episodes of each of them in one rollout.
-        learning_rate: of RMSprop.
+        learning_rate: learning rate of RMSprop.
         gamma: discount of later rewards.
-        gae_lambda: of the generalised advantages.
+        gae_lambda: lambda of the generalised advantages.
         ent_coef: weight of the entropy.
         log_std_init: logarithm of the policy's standard deviation when training begins.
-        options: more keyword arguments of ``stable_baselines3.A2C``.
+        net_arch: units of each hidden layer, of policy and value alike.
+        options: any other keyword of `stable_baselines3.A2C` or of its MLP policy.
     """
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        seed: int = 0,
-        num_envs: int = 256,
-        episodes: int = 1,
-        learning_rate: float = 7e-4,
-        gamma: float = 0.3,
-        gae_lambda: float = 0.95,
-        ent_coef: float = 0.0,
-        log_std_init: float = -1.0,
-        options: dict[str, Any] | None = None,
-    ):
-        chosen = {
-            "learning_rate": learning_rate,
-            "gamma": gamma,
-            "gae_lambda": gae_lambda,
-            "ent_coef": ent_coef,
-            "policy_kwargs": {"log_std_init": log_std_init, "net_arch": [256, 256]},
-        }
-        super().__init__(
-            world,
-            seed=seed,
-            algorithm="A2C",
-            num_envs=num_envs,
-            episodes=episodes,
-            options={**chosen, **(options or {})},
-        )
+    algorithm = stable_baselines3.A2C
+    defaults: ClassVar[dict[str, Any]] = {
+        "num_envs": 256,
+        "learning_rate": 7e-4,
+        "gamma": 0.3,
+        "gae_lambda": 0.95,
+        "ent_coef": 0.0,
+        "log_std_init": -1.0,
+        "net_arch": [256, 256],
+    }
 
 
 class Sac(StableBaselines):
     """SAC of Stable-Baselines3: off-policy, with a replay buffer.
 
     Args:
-        world: what it trains on.
-        seed: of weights, scenes and samples.
+        world: world that it trains on.
+        seed: seed of weights, scenes and samples.
         num_envs: episodes that run at once.
-        learning_rate: of Adam.
+        episodes: episodes of each of them between two logs.
+        learning_rate: learning rate of Adam.
         buffer_size: glimpses that are kept.
         batch_size: glimpses of one gradient step.
         gradient_steps: gradient steps after each step of all environments.
         gamma: discount of later rewards.
         tau: share of the new weights in the target's average.
         learning_starts: glimpses before the first gradient step, taken at random.
-        options: more keyword arguments of ``stable_baselines3.SAC``.
+        options: any other keyword of `stable_baselines3.SAC` or of its MLP policy.
     """
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        seed: int = 0,
-        num_envs: int = 64,
-        learning_rate: float = 3e-4,
-        buffer_size: int = 100_000,
-        batch_size: int = 256,
-        gradient_steps: int = 1,
-        gamma: float = 0.3,
-        tau: float = 0.005,
-        learning_starts: int = 5_000,
-        options: dict[str, Any] | None = None,
-    ):
-        chosen = {
-            "learning_rate": learning_rate,
-            "buffer_size": buffer_size,
-            "batch_size": batch_size,
-            "gradient_steps": gradient_steps,
-            "gamma": gamma,
-            "tau": tau,
-            "learning_starts": learning_starts,
-        }
-        super().__init__(
-            world, seed=seed, algorithm="SAC", num_envs=num_envs, episodes=4, options={**chosen, **(options or {})}
-        )
+    algorithm = stable_baselines3.SAC
+    defaults: ClassVar[dict[str, Any]] = {
+        "episodes": 4,
+        "learning_rate": 3e-4,
+        "buffer_size": 100_000,
+        "batch_size": 256,
+        "gradient_steps": 1,
+        "gamma": 0.3,
+        "tau": 0.005,
+        "learning_starts": 5_000,
+    }
+
+
+class Td3(StableBaselines):
+    """TD3 of Stable-Baselines3: off-policy, with a replay buffer; its options have Stable-Baselines3's own defaults.
+
+    Args:
+        world: world that it trains on.
+        seed: seed of weights, scenes and samples.
+        num_envs: episodes that run at once.
+        episodes: episodes of each of them between two logs.
+        options: any other keyword of `stable_baselines3.TD3` or of its MLP policy.
+    """
+
+    algorithm = stable_baselines3.TD3
 
 
 @contextmanager
 def _global_seed(seed: int) -> Iterator[None]:
-    """Seed the global generators, which Stable-Baselines3 draws from, and leave them afterwards as they were."""
+    """Seed the global generators, from which Stable-Baselines3 draws; they are left as they were."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            stable_baselines3.common.utils.set_random_seed(seed)
+            set_random_seed(seed)
             yield
     finally:
         random.setstate(python)

@@ -71,15 +71,15 @@ class Spiral(Fixed):
 class Saliency(Agent):
     """The most salient spot not looked at yet, by the spectral residual of the whole image (Hou and Zhang, CVPR 2007).
 
-    It sees the image itself, not the state: a baseline that asks what looking at what stands out is worth, whatever the
-    question. The map has 64 x 64 px, its spectrum is averaged over 3 x 3, and the smoothing has a deviation of 2.5 px,
-    as in the authors' program. Written here, since the one library that has it is OpenCV with its contributed modules,
-    far larger than all of this package.
+    It sees the image itself, not the state. As a baseline it asks what looking at what stands out is worth, whatever
+    the question. As in the authors' program, the map has 64 x 64 px, its spectrum is averaged over 3 x 3, and the
+    smoothing has a deviation of 2.5 px. It is written here because the one library that has it is OpenCV with its
+    contributed modules, far larger than all of this package.
 
     Args:
-        world: what it is made for.
+        world: world that it is made for.
         seed: not used.
-        inhibition_radius: places that close to an earlier gaze count as looked at, in half sides of the image.
+        inhibition_radius: radius in half sides of the image; places that close to an earlier gaze count as looked at.
     """
 
     side, deviation = 64, 2.5
@@ -92,40 +92,69 @@ class Saliency(Agent):
         """Return gazes [B, 2]."""
         size = episode.scenes.images.size.flip(1).to(world.device).float()  # (width, height)
         longest = size.amax(dim=1, keepdim=True)
-        picture = episode.scenes.images.box_averages(size[:, None] / 2, longest, self.side)[:, 0].float().mean(dim=1)
+        image = episode.scenes.images.box_averages(size[:, None] / 2, longest, self.side)[:, 0].float().mean(dim=1)
         line = (torch.arange(self.side, device=world.device) * 2 + 1) / self.side - 1
         x, y = torch.meshgrid(line, line, indexing="xy")
         places = torch.stack([x, y], dim=-1).flatten(0, 1) * (longest / size)[:, None]  # [B, places, 2]
-        inside = (places.abs() <= 1).all(dim=-1)
-        flat = picture.flatten(1)
-        mean = (flat * inside).sum(dim=1, keepdim=True) / inside.sum(dim=1, keepdim=True)
-        salient = self.residual(torch.where(inside, flat, mean).view_as(picture)).flatten(1)
-        seen = ~inside
-        for gaze in episode.gazes[..., :2].unbind(dim=1):
-            seen |= (places - gaze[:, None]).square().sum(dim=-1) < self.inhibition_radius**2
-        chosen = salient.masked_fill(seen, -1).argmax(dim=1)
-        return places[torch.arange(len(places), device=world.device), chosen]
+        outside = ~(places.abs() <= 1).all(dim=-1)
+        flat = image.flatten(1)
+        mean = (flat * ~outside).sum(dim=1, keepdim=True) / (~outside).sum(dim=1, keepdim=True)
+        salient = self.residual(torch.where(outside, mean, flat).view_as(image)).flatten(1)
+        left_out = outside | near(places, episode.gazes, self.inhibition_radius)
+        return at_highest(salient.masked_fill(left_out, -1), places)
 
-    def residual(self, picture: Tensor) -> Tensor:
-        """Return the saliency of pictures [B, S, S]: what is left of the log spectrum when its local mean is taken."""
-        spectrum = torch.fft.fft2(picture)
+    def residual(self, image: Tensor) -> Tensor:
+        """Return the saliency of images [B, S, S]: what is left of the log spectrum without its local mean."""
+        spectrum = torch.fft.fft2(image)
         log = spectrum.abs().clamp(min=1e-12).log()
         local = functional.avg_pool2d(functional.pad(log[:, None], (1, 1, 1, 1), mode="circular"), 3, stride=1)[:, 0]
         salient = torch.fft.ifft2(torch.polar((log - local).exp(), spectrum.angle())).abs().square()
-        offset = torch.arange(-5, 6, device=picture.device)
+        offset = torch.arange(-5, 6, device=image.device)
         kernel = (-(offset**2) / (2 * self.deviation**2)).exp()
         kernel = kernel / kernel.sum()
         smooth = functional.conv2d(salient[:, None], kernel.view(1, 1, 1, -1), padding=(0, 5))
         return functional.conv2d(smooth, kernel.view(1, 1, -1, 1), padding=(5, 0))[:, 0]
 
 
+class MostLikely(Agent):
+    """The cell of the image in which the frozen head believes the target most likely: search without learning.
+
+    Args:
+        world: world that it is made for; the head of its perception must have a map of cells, as that of a search has.
+        seed: not used.
+        inhibition_radius: radius in half sides of the image; cells whose centre is closer than this to an earlier gaze
+            are left out. 0 leaves out none.
+
+    Raises ValueError if the head has no map of cells.
+    """
+
+    def __init__(self, world: World, *, seed: int = 0, inhibition_radius: float = 0.1):
+        super().__init__(world, seed=seed)
+        if not world.map_side:
+            raise ValueError(
+                "the agent 'most_likely' needs a head with a map of cells, as that of a search has; the task "
+                f"{world.perception.task_name!r} has none"
+            )
+        line = (torch.arange(world.map_side, device=world.device) + 0.5) / world.map_side * 2 - 1
+        self.places = torch.cartesian_prod(line, line).flip(1)  # [cells, 2] (x, y), row by row
+        self.inhibition_radius = inhibition_radius
+
+    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+        """Return gazes [B, 2]."""
+        likely, places = world.target_map(episode).flatten(1), self.places.expand(len(episode.glimpses), -1, -1)
+        left_out = near(places, episode.gazes, self.inhibition_radius)
+        return at_highest(likely.masked_fill(left_out, -torch.inf), places)
+
+
 class Oracle(Agent):
     """Near the target: knows where it is, not what it is. An upper baseline, not a competitor.
 
     Args:
-        world: what it is made for; its source must know the target.
+        world: world that it is made for; its source must know the target.
         seed: not used.
-        deviation: standard deviation of the gaze inhibition_radius the target's centre, in sides of the target.
+        deviation: standard deviation of the gaze around the target's centre, in sides of the target.
+
+    Raises ValueError if the source does not know the target.
     """
 
     is_stochastic = True
@@ -143,12 +172,12 @@ class Oracle(Agent):
 
 
 class GreedyOracle(Agent):
-    """Tries a grid of gazes, and the target's centre where known, and takes the one that leaves the least loss.
+    """Tries a grid of gazes, and the target's centre if known, and takes the one that leaves the least loss.
 
-    It knows the label, so that it is an upper bound for one step ahead and no policy: never compare with it.
+    It knows the label. It is an upper bound for one step ahead and no policy: never compare with it.
 
     Args:
-        world: what it is made for.
+        world: world that it is made for.
         seed: not used.
         grid: gazes along each side of the grid that it tries.
     """
@@ -166,3 +195,19 @@ class GreedyOracle(Agent):
             tries.append(episode.scenes.box[:, :2])
         losses = torch.stack([world.look(episode, gaze)[0].outcome.loss for gaze in tries])
         return torch.stack(tries)[losses.argmin(dim=0), torch.arange(batch, device=world.device)]
+
+
+def near(places: Tensor, gazes: Tensor, radius: float) -> Tensor:
+    """Return which of the places [B, M, 2] are closer than `radius` to any of the gazes [B, T, 2 or 3], [B, M] bool.
+
+    A gaze that was not taken, NaN, is near none.
+    """
+    nearby = torch.zeros(places.shape[:2], dtype=torch.bool, device=places.device)
+    for gaze in gazes[..., :2].unbind(dim=1):
+        nearby |= (places - gaze[:, None]).square().sum(dim=-1) < radius**2
+    return nearby
+
+
+def at_highest(values: Tensor, places: Tensor) -> Tensor:
+    """Return the places [B, 2], of [B, M, 2], whose values [B, M] are highest."""
+    return places[torch.arange(len(places), device=places.device), values.argmax(dim=1)]

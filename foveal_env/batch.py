@@ -1,7 +1,7 @@
 """The shape of all data here: a frozen dataclass of [B, ...] tensors, and of other such dataclasses."""
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -9,6 +9,7 @@ import torch
 Rows = TypeVar("Rows", bound="Batch")
 
 
+@dataclass(frozen=True)
 class Batch:
     """Base of frozen dataclasses whose every field is a tensor [B, ...] or another `Batch` of the same B."""
 
@@ -23,14 +24,27 @@ class Batch:
         columns = [[getattr(part, field.name) for part in parts] for field in fields(cls)]
         return cls(*[type(c[0]).cat(c) if isinstance(c[0], Batch) else torch.cat(c) for c in columns])
 
+    @classmethod
+    def by_group(cls: type[Rows], group: torch.Tensor, make: Callable[[int, torch.Tensor], Rows]) -> Rows:
+        """Make a batch one group of rows at a time, and put the rows back in order.
+
+        Args:
+            group: [B] int64, number of the group that each row belongs to; an empty batch is made as group 0.
+            make: maps the number of a group and its rows [R] int64 to the batch of these rows.
+        """
+        numbers = group.unique().tolist() or [0]
+        rows = [(group == number).nonzero().flatten() for number in numbers]
+        parts = [make(number, row) for number, row in zip(numbers, rows, strict=True)]
+        return cls.cat(parts).rows(torch.cat(rows).argsort()) if len(parts) > 1 else parts[0]
+
     def to(self: Rows, device: torch.device | str) -> Rows:
         """Return the batch on `device`."""
         return type(self)(*[getattr(self, field.name).to(device) for field in fields(self)])
 
-    def replaced(self: Rows, chosen: torch.Tensor, new: Rows) -> Rows:
-        """Return the batch with its rows where `chosen` [B] bool exchanged for those of `new`, in order."""
-        order = torch.arange(len(chosen), device=chosen.device)
-        order[chosen] = torch.arange(int(chosen.sum()), device=chosen.device) + len(chosen)
+    def replaced(self: Rows, where: torch.Tensor, new: Rows) -> Rows:
+        """Return the batch with its rows `where` [B] bool exchanged for those of `new`, in order."""
+        order = torch.arange(len(where), device=where.device)
+        order[where] = torch.arange(int(where.sum()), device=where.device) + len(where)
         return self.cat([self, new]).rows(order)
 
     def put(self: Rows, index: torch.Tensor, new: Rows, *, but: Sequence[str] = ()) -> Rows:
@@ -39,11 +53,11 @@ class Batch:
         return replace(self, **{name: _put(column, index, getattr(new, name)) for name, column in columns.items()})
 
 
+@dataclass(frozen=True)
 class Columns(Batch):
-    """Tensors [B, ...] by name, where the names depend on who made them."""
+    """Tensors [B, ...] by name; the names depend on who made them."""
 
-    def __init__(self, columns: dict[str, torch.Tensor]):
-        self.columns = columns
+    columns: dict[str, torch.Tensor]
 
     def rows(self, index: Any) -> "Columns":
         """Return the rows at `index`."""

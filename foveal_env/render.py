@@ -1,5 +1,11 @@
 """Draws what an agent saw: the image, the windows of the last glimpse, and the path of its gaze. Pure."""
 
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -7,8 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 from foveal_encoders.base import Layout
 from foveal_env.retina import patch_squares
 
-PATH, WINDOW, NOW = (255, 176, 0), (86, 180, 233), (255, 80, 80)
-TRUTH, ANSWER = (0, 220, 120), (0, 220, 255)
+Colour = tuple[int, int, int]
+
+# Told apart without red, green or blue cones too; all but the violet are of Okabe and Ito (jfly.uni-koeln.de/color)
+PATH, LAST, WINDOW = (240, 228, 66), (213, 94, 0), (86, 180, 233)
+TRUTH, ANSWER = (0, 158, 115), (178, 90, 255)
+DARK = (20, 20, 20)  # beneath every line, so that it shows on any image
+POINT = 0.07  # a box of the answer smaller than that is a point: it is drawn as a cross
+FINE = 3  # lines are drawn that many times larger than they are shown
 
 
 def draw(
@@ -20,57 +32,209 @@ def draw(
     zoom_reach: float = 1.0,
     truth: np.ndarray | None = None,
     answer: np.ndarray | None = None,
+    answer_image: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw a scan path on an image.
+    """Draw a scan path on an image, which keeps its proportions; each look has its row in `gazes` for a number.
 
     Args:
-        image: [C, H, W] uint8, C = 1 or 3.
+        image: [C, H, W] uint8, C = 1 or 3. Pixels stay sharp if it is enlarged, and are averaged if it is reduced.
         gazes: [T, 2] (x, y) or [T, 3] (x, y, z) in [-1, 1], in the order they were taken; rows of NaN are left out.
         layout: the patches of one look; those of the last gaze are drawn as windows.
-        side: px of the drawing's longer side.
+        side: px of the longer side of the image as it is drawn.
         zoom_reach: shift of the zoom that z = 1 stands for.
-        truth: [M, 4] boxes (x, y of the centre, width, height) in gaze coordinates; drawn in green.
-        answer: [M, 4] boxes of the answer; drawn in cyan.
+        truth: [M, 4] boxes (x, y of the centre, width, height) in gaze coordinates; drawn in a solid line
+            unless it is the whole image.
+        answer: [M, 4] boxes of the answer; drawn in a dashed line, or as a cross if smaller than POINT.
+        answer_image: [C, h, w] in [0, 1], the answer to the largest centred square of the image; drawn beside it.
 
     Returns:
-        [h, w, 3] uint8, the aspect ratio kept.
+        [h, w, 3] uint8.
     """
-    channels, height, width = image.shape
+    height, width = image.shape[1:]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    pixels = np.repeat(image, 3, axis=0) if channels == 1 else image
-    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    smooth = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
-    picture = picture.resize(size, smooth)
-    pencil = ImageDraw.Draw(picture)
-    taken = gazes[~np.isnan(gazes).any(axis=1)]
-    points = [tuple(point) for point in ((taken[:, :2] + 1) / 2 * np.array(size)).tolist()]
-    if points:
-        shift = taken[-1, 2] * zoom_reach if taken.shape[1] > 2 else 0.0
-        _draw_windows(pencil, (height, width), taken[-1, :2], shift, layout, np.array(size) / (width, height))
-        pencil.line(points, fill=PATH, width=2)
-    for number, (x, y) in enumerate(points):
-        fill = NOW if number == len(points) - 1 else PATH
-        pencil.ellipse((x - 9, y - 9, x + 9, y + 9), fill=fill, outline=(0, 0, 0))
-        pencil.text((x, y), str(number), fill=(0, 0, 0), anchor="mm", font=ImageFont.load_default(13))
-    for boxes, colour in ((truth, TRUTH), (answer, ANSWER)):
-        for x, y, across, down in [] if boxes is None else boxes.tolist():
-            corners = (x - across / 2, y - down / 2, x + across / 2, y + down / 2)
-            scaled = [(corner + 1) / 2 * size[axis % 2] for axis, corner in enumerate(corners)]
-            pencil.rectangle(scaled, outline=colour, width=3)
-    return np.asarray(picture)
+    pencil = _Pencil(_resized(image, size))
+    rows = np.flatnonzero(~np.isnan(gazes).any(axis=1))
+    if len(rows):
+        _draw_windows(pencil, (height, width), gazes[rows[-1]], zoom_reach, layout)
+    points = pencil.points(gazes[rows, :2])
+    pencil.line(points, PATH, width=1.6)
+    for box in [] if truth is None else truth:
+        if not is_everything(box):
+            pencil.box(box, TRUTH, width=2.6)
+    answers = [] if answer is None else list(answer)
+    for box in answers:
+        if not is_point(box):
+            pencil.box(box, ANSWER, width=2.6, dashed=True)
+    _draw_dots(pencil, points)
+    for box in answers:
+        if is_point(box):
+            pencil.cross(box[:2], ANSWER)
+    _draw_numbers(pencil, points, rows)
+    return pencil.drawing() if answer_image is None else _with_answer(pencil.drawing(), answer_image)
+
+
+def is_point(box: np.ndarray) -> bool:
+    """Return whether a box [4] is so small that it is drawn as a cross."""
+    return bool(box[2:].max() < POINT)
+
+
+def is_everything(box: np.ndarray) -> bool:
+    """Return whether a box [4] is the whole image, or unknown: it is not drawn, since it says nothing."""
+    return bool(np.isnan(box).any() or box[2:].min() >= 2)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Return an image [C, H, W] uint8 in `size` (width, height); enlarged, its pixels are squares of one size."""
+    pixels = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
+    times = max(1, math.ceil(size[0] / pixels.shape[1]), math.ceil(size[1] / pixels.shape[0]))
+    sharp = pixels.repeat(times, axis=0).repeat(times, axis=1) if times > 1 else pixels
+    return Image.fromarray(np.ascontiguousarray(sharp)).resize(size, Image.Resampling.BOX)
+
+
+def _with_answer(drawn: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    """Put an answer [C, h, w] in [0, 1] beside a drawing, as large as the square that it is the answer to."""
+    height, width = drawn.shape[:2]
+    side, gap = min(height, width), max(4, height // 40)
+    pixels = (answer.clip(0, 1) * 255).round().astype(np.uint8)
+    pencil = _Pencil(_resized(pixels, (side, side)))
+    pencil.box(np.array([0, 0, 2, 2]), ANSWER, width=2.6, dashed=True)
+    whole = np.full((height, width + gap + side, 3), 255, dtype=np.uint8)
+    top = (height - side) // 2
+    whole[:, :width], whole[top : top + side, width + gap :] = drawn, pencil.drawing()
+    return whole
 
 
 def _draw_windows(
-    pencil: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    gaze: np.ndarray,
-    shift: float,
-    layout: Layout,
-    scale: np.ndarray,
+    pencil: "_Pencil", size: tuple[int, int], gaze: np.ndarray, zoom_reach: float, layout: Layout
 ) -> None:
-    gazes = torch.as_tensor(gaze, dtype=torch.float32)[None]
-    centre, side = patch_squares(torch.tensor([size]), gazes, layout, torch.tensor([shift], dtype=torch.float32))
-    for (x, y), half in zip(centre[0].tolist(), (side[0] / 2).tolist(), strict=True):
-        corners = ((x - half) * scale[0], (y - half) * scale[1], (x + half) * scale[0], (y + half) * scale[1])
-        pencil.rectangle(corners, outline=WINDOW, width=2)
+    """Draw the windows of a look at `gaze` [2 or 3] in an image of `size` (H, W) px."""
+    place = torch.as_tensor(gaze, dtype=torch.float32)[None]
+    shift = place[:, 2] * zoom_reach if place.shape[1] > 2 else None
+    centre, side = patch_squares(torch.tensor([size]), place[:, :2], layout, shift)
+    half = np.array(size[::-1]) / 2
+    for middle, across in zip(centre[0].numpy(), side[0].tolist(), strict=True):
+        pencil.box(np.concatenate([middle / half - 1, across / half]), WINDOW, width=1.2, is_inside=False)
+
+
+def _draw_dots(pencil: "_Pencil", points: np.ndarray) -> None:
+    """Draw a dot for each of the points [T, 2] in px; the last one is larger."""
+    for point in points[:-1]:
+        pencil.dot(point, PATH, radius=3.2)
+    for point in points[-1:]:
+        pencil.dot(point, LAST, radius=4.8)
+
+
+def _draw_numbers(pencil: "_Pencil", points: np.ndarray, numbers: Sequence[int]) -> None:
+    """Write the numbers of points [T, 2] in px where there is room for them, with a line to those that are far."""
+    radius = 8.5 * pencil.unit
+    for place, point, number in zip(label_places(points, pencil.size, radius), points, numbers, strict=True):
+        away = place - point
+        if np.hypot(*away) > 2.2 * radius:
+            pencil.line(np.stack([point, place - away / np.hypot(*away) * radius]), (255, 255, 255), width=1)
+        pencil.text(place, str(number))
+
+
+def label_places(points: np.ndarray, size: tuple[int, int], radius: float) -> np.ndarray:
+    """Return where to write the numbers of points: near them, apart from each other, off the dots and the path.
+
+    Each takes the best of some places around its point, the earlier ones first.
+
+    Args:
+        points: [T, 2] (x, y) in px, in the order of the path.
+        size: (width, height) of the drawing in px; the numbers lie inside.
+        radius: room that a number needs around its middle, in px.
+
+    Returns:
+        [T, 2], the middles of the numbers.
+    """
+    angle = np.arange(16) * math.pi / 8 - math.pi / 4  # above and to the right first
+    away = np.array([1.5, 2.5, 3.5, 4.5, 6.0, 7.5])[:, None] * radius
+    offsets = np.stack([away * np.cos(angle), away * np.sin(angle)], axis=-1).reshape(-1, 2)
+    high = np.maximum(np.array(size) - radius, radius)
+    tries = (points[:, None] + offsets).clip(radius, high)  # [T, N, 2]
+    cost = np.linalg.norm(tries - points[:, None], axis=-1) / radius
+    cost += 3 * (_distances(tries, points, points) < 1.4 * radius).sum(axis=-1)
+    cost += (_distances(tries, points[:-1], points[1:]) < 0.9 * radius).any(axis=-1)
+    places = np.zeros((0, 2))
+    for own, price in zip(tries, cost, strict=True):
+        overlaps = (_distances(own, places, places) < 2 * radius).sum(axis=-1)
+        places = np.concatenate([places, own[(price + 100 * overlaps).argmin()][None]])
+    return places
+
+
+def _distances(places: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the distance of places [..., 2] from each of M segments, given by their ends [M, 2]; [..., M]."""
+    away, along = places[..., None, :] - start, end - start
+    share = (away * along).sum(axis=-1) / np.maximum((along**2).sum(axis=-1), 1e-9)
+    return np.linalg.norm(away - share.clip(0, 1)[..., None] * along, axis=-1)
+
+
+class _Pencil:
+    """Draws smooth lines on a picture, each with a dark rim; the picture itself keeps its pixels."""
+
+    def __init__(self, picture: Image.Image):
+        self.size, self.unit = picture.size, max(1.0, min(picture.size) / 450)
+        self._scale = FINE * self.unit
+        self._image = picture.resize((self.size[0] * FINE, self.size[1] * FINE), Image.Resampling.NEAREST)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def drawing(self) -> np.ndarray:
+        """Return the picture with what was drawn, [h, w, 3] uint8."""
+        return np.asarray(self._image.reduce(FINE))
+
+    def points(self, gazes: np.ndarray) -> np.ndarray:
+        """Return gazes [..., 2] in px."""
+        return (gazes + 1) / 2 * np.array(self.size)
+
+    def line(self, points: np.ndarray, colour: Colour, *, width: float) -> None:
+        """Draw a line through points [T, 2] in px."""
+        through = [tuple(point) for point in (points * FINE).tolist()]
+        if len(through) > 1:
+            self._draw.line(through, DARK, round((width + 2) * self._scale), joint="curve")
+            self._draw.line(through, colour, round(width * self._scale), joint="curve")
+
+    def box(
+        self, box: np.ndarray, colour: Colour, *, width: float, dashed: bool = False, is_inside: bool = True
+    ) -> None:
+        """Draw a box [4] in gaze coordinates; where it leaves the picture it follows the border if it `is_inside`."""
+        inset = (width / 2 + 1) * self.unit if is_inside else -np.inf
+        corners = self.points(np.stack([box[:2] - box[2:] / 2, box[:2] + box[2:] / 2]))
+        (left, top), (right, bottom) = corners.clip(inset, np.array(self.size) - inset)
+        ring = np.array([[left, top], [right, top], [right, bottom], [left, bottom], [left, top]])
+        for start, end in pairwise(ring):
+            for piece in _dashes(start, end, 6 * self.unit) if dashed else [np.stack([start, end])]:
+                self.line(piece, colour, width=width)
+
+    def cross(self, point: np.ndarray, colour: Colour) -> None:
+        """Draw a small diagonal cross at a gaze [2]."""
+        arm = 7 * self.unit
+        middle = self.points(point).clip(arm, np.array(self.size) - arm)
+        for slope in (1, -1):
+            reach = np.array([arm, slope * arm])
+            self.line(np.stack([middle - reach, middle + reach]), colour, width=2.6)
+
+    def dot(self, point: np.ndarray, colour: Colour, *, radius: float) -> None:
+        """Draw a dot at a point in px."""
+        for fill, wide in ((DARK, radius + 1), (colour, radius)):
+            corners = [*(point * FINE - wide * self._scale), *(point * FINE + wide * self._scale)]
+            self._draw.ellipse(corners, fill=fill)
+
+    def text(self, middle: np.ndarray, words: str) -> None:
+        """Write white letters with a dark rim."""
+        font, rim = _font(13 * self._scale), round(1.7 * self._scale)
+        self._draw.text(
+            tuple(middle * FINE), words, (255, 255, 255), font, "mm", stroke_width=rim, stroke_fill=(0, 0, 0)
+        )
+
+
+def _dashes(start: np.ndarray, end: np.ndarray, length: float) -> list[np.ndarray]:
+    """Return the dashes from start to end in px, one at each end and gaps as long as they are."""
+    count = max(1, round(np.hypot(*(end - start)) / length / 2)) * 2 + 1
+    edges = start + np.linspace(0, 1, count + 1)[:, None] * (end - start)
+    return [edges[number : number + 2] for number in range(0, count, 2)]
+
+
+@lru_cache(maxsize=8)
+def _font(size: float) -> Any:
+    return ImageFont.load_default(size)

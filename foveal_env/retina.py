@@ -15,14 +15,19 @@ def extract(images: Images, gaze: Tensor, layout: Layout, shift: Tensor | None =
     Args:
         images: B prepared images.
         gaze: [B, 2], (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right.
-        layout: which patches; a patch of zoom z covers a square of min(H, W) / 2**z px.
+        layout: arrangement of the patches; one of zoom z covers a square of min(H, W) / 2**z px.
         shift: [B], added to the zoom of every patch; None is 0.
 
     Returns:
-        Glimpse of patches [B, K, C, P, P] in [0, 1], each pixel the average of its box (exact up to boxes of 8 px,
-        beyond that within the error that `foveal_env.images` tells), 0 outside the image; and where [B, K, 3],
-        (x, y, z) of each patch's own centre in the coordinates of the gaze.
+        Glimpse of patches [B, K, C, P, P] and of where [B, K, 3]. A pixel of a patch is the average of its box, in
+        [0, 1]; outside the image is 0. It is exact up to boxes of 8 px; see `foveal_env.images.batch` for the error of
+        larger ones. `where` is (x, y, z) of each patch's own centre, in the coordinates of the gaze.
+
+    Raises:
+        ValueError: a gaze is NaN or infinite, or `gaze` is not [B, 2].
     """
+    if gaze.shape != (len(images), 2):
+        raise ValueError(f"{len(images)} images need gazes [{len(images)}, 2], got {list(gaze.shape)}")
     where, centre, side = _squares(images.half, images.shorter_half, gaze, layout, shift)
     patches = images.box_averages(centre, side, layout.patch)
     zooms = _zooms(layout, gaze.device).expand(len(gaze), -1, -1)
@@ -36,7 +41,7 @@ def patch_squares(size: Tensor, gaze: Tensor, layout: Layout, shift: Tensor | No
     Args:
         size: [B, 2] (H, W) in px.
         gaze: [B, 2] (x, y) in [-1, 1].
-        layout: which patches.
+        layout: arrangement of the patches.
         shift: [B], added to the zoom of every patch; None is 0.
     """
     half = size.flip(1).float()[:, None] / 2

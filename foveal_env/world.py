@@ -201,6 +201,19 @@ class World:
         """Return what the task tells of B episodes besides their outcome, [B] each; NaN if it does not apply to one."""
         return self.perception.task.info(episode)
 
+    @property
+    def map_side(self) -> int:
+        """Cells along each side of the map in which the head tells where the target is; 0 if it has none."""
+        return self.perception.task.map_side
+
+    def target_map(self, episode: Episode) -> Tensor:
+        """Return how likely the head believes the target to be in each cell of the image.
+
+        Returns logits [B, map_side, map_side], rows along y; TypeError if the head has no such map.
+        """
+        task = self.perception.task
+        return task.target_map(task(episode.state))
+
     def draw(self, scenes: Scenes, row: int, gazes: Tensor, prediction: Tensor, *, side: int = 480) -> np.ndarray:
         """Draw a scan path on the image of a scene, with the truth and the answer.
 
@@ -209,11 +222,13 @@ class World:
             row: which of them.
             gazes: [T, 2 or 3], in the order they were taken; NaN if one was not.
             prediction: [...] the answer to that scene.
-            side: px of the drawing's longer side.
+            side: px of the longer side of the image as it is drawn.
 
         Returns:
-            [h, w, 3] uint8.
+            [h, w, 3] uint8; an answer that is an image stands beside it.
         """
+        task, prompt, prediction = self.perception.task, scenes.prompt[row].cpu(), prediction.cpu()
+        answer_image = task.answer_image(prediction, prompt)
         return draw(
             scenes.images.pixels(row).cpu().numpy(),
             gazes.cpu().numpy(),
@@ -221,7 +236,8 @@ class World:
             side=side,
             zoom_reach=self.rules.zoom_reach,
             truth=scenes.box[row : row + 1].cpu().numpy() if self.source.knows_target else None,
-            answer=self.perception.task.boxes(prediction.cpu(), scenes.prompt[row].cpu()).numpy(),
+            answer=task.boxes(prediction, prompt).numpy(),
+            answer_image=None if answer_image is None else answer_image.numpy(),
         )
 
     def question_text(self, scenes: Scenes, row: int) -> str:

@@ -79,7 +79,8 @@ class ToyPerception(torch.nn.Module):
             rewards={},
             info=lambda episode: {},
             boxes=lambda *answer: torch.empty(0, 4),
-            words=lambda *answer: "",
+            answer_image=lambda *answer: None,
+            answer_text=lambda *answer: "",
         )
 
     def check_fits(self, source):

@@ -9,16 +9,16 @@ def photo(height=40, width=60, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
-def saved(path, picture, **options):
-    picture.save(path, **options)
+def saved(path, image, **options):
+    image.save(path, **options)
     return path
 
 
-def write_pyramid(path, picture, factors=(1, 2, 4, 8), tile=32, **options):
+def write_pyramid(path, image, factors=(1, 2, 4, 8), tile=32, **options):
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for number, factor in enumerate(factors):
-            height, width = (length // factor * factor for length in picture.shape[:2])
-            level = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3).mean((1, 3))
+            height, width = (length // factor * factor for length in image.shape[:2])
+            level = image[:height, :width].reshape(height // factor, factor, width // factor, factor, 3).mean((1, 3))
             file.write(
                 level.round().astype(np.uint8),
                 tile=(tile, tile),

@@ -58,11 +58,11 @@ KINDS = {
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_kind_of_picture_becomes_bytes(kind, channels, tmp_path):
+def test_every_kind_of_image_becomes_bytes(kind, channels, tmp_path):
     path = tmp_path / kind
     KINDS[kind](path)
-    picture = read_image(path, channels)
-    pixels = picture.pixels() if isinstance(picture, Slide) else picture
+    image = read_image(path, channels)
+    pixels = image.pixels() if isinstance(image, Slide) else image
     assert pixels.shape == (channels, 40, 60)
     assert pixels.dtype == torch.uint8
     expected = torch.from_numpy(photo()).permute(2, 0, 1)
@@ -83,53 +83,69 @@ def test_every_kind_of_picture_becomes_bytes(kind, channels, tmp_path):
 )
 def test_pixels_are_those_of_pillows_own_conversion(mode, suffix, size, channels, seed):
     shown = Image.fromarray(photo(*size, channels=4, seed=seed)).convert("RGB" if mode in ("YCbCr", "CMYK") else "RGBA")
-    picture, file = shown.convert(mode), io.BytesIO()
+    image, file = shown.convert(mode), io.BytesIO()
     try:
-        picture.save(file, {"tif": "tiff", "jpg": "jpeg"}.get(suffix, suffix), lossless=True)
+        image.save(file, {"tif": "tiff", "jpg": "jpeg"}.get(suffix, suffix), lossless=True)
     except OSError:  # this format has no such mode
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"picture.{suffix}"
+        path = Path(folder) / f"image.{suffix}"
         path.write_bytes(file.getvalue())
-        found = read_image(path, channels).permute(1, 2, 0).numpy()
+        pixels = read_image(path, channels).permute(1, 2, 0).numpy()
         with Image.open(path) as again:
             if again.has_transparency_data:
                 again = Image.alpha_composite(Image.new("RGBA", again.size, (0, 0, 0, 255)), again.convert("RGBA"))
             expected = np.asarray(again.convert("L" if channels == 1 else "RGB"))
-    assert np.array_equal(found, expected.reshape(*size, channels))
+    assert np.array_equal(pixels, expected.reshape(*size, channels))
 
 
-def test_what_is_transparent_is_black_and_a_turned_photo_is_upright(tmp_path):
+def test_what_is_transparent_is_black(tmp_path):
     clear = np.full((4, 4, 4), 255, np.uint8)
     clear[..., 3] = 0
     assert not read_image(saved(tmp_path / "clear.png", Image.fromarray(clear)), 3).any()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    path = saved(tmp_path / "turned.png", Image.fromarray(photo(20, 30)), exif=exif)
-    assert torch.equal(read_image(path, 3), torch.from_numpy(np.rot90(photo(20, 30), -1).copy()).permute(2, 0, 1))
+
+
+def test_what_is_transparent_in_a_slide_is_black(tmp_path):
     half = photo(channels=4)
     half[..., 3], half[:, 30:, 3] = 255, 0
     tifffile.imwrite(tmp_path / "clear.tif", half, tile=(16, 16), photometric="rgb", extrasamples=["unassalpha"])
-    shown = read_image(tmp_path / "clear.tif", 3).pixels()
-    assert torch.equal(shown[..., :30], torch.from_numpy(half[:, :30, :3]).permute(2, 0, 1))
-    assert not shown[..., 30:].any()
-    turned = [(274, "H", 1, 6, True)]
-    tifffile.imwrite(tmp_path / "turned.tif", photo(20, 30), tile=(16, 16), photometric="rgb", extratags=turned)
-    shown = read_image(tmp_path / "turned.tif", 3)
-    assert torch.equal(shown, torch.from_numpy(np.rot90(photo(20, 30), -1).copy()).permute(2, 0, 1))
+    pixels = read_image(tmp_path / "clear.tif", 3).pixels()
+    assert torch.equal(pixels[..., :30], torch.from_numpy(half[:, :30, :3]).permute(2, 0, 1))
+    assert not pixels[..., 30:].any()
 
 
-def test_what_would_be_black_or_wrong_without_a_word_is_refused(tmp_path):
-    dark = saved(tmp_path / "dark.png", Image.fromarray(photo()[..., 0].astype(np.uint16)))
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_turned_photo_is_upright(suffix, tmp_path):
+    path = tmp_path / f"turned.{suffix}"
+    if suffix == "tif":
+        tags = [(274, "H", 1, 6, True)]
+        tifffile.imwrite(path, photo(20, 30), tile=(16, 16), photometric="rgb", extratags=tags)
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned by 90 degrees
+        Image.fromarray(photo(20, 30)).save(path, exif=exif)
+    upright = np.rot90(photo(20, 30), -1).copy()
+    assert torch.equal(read_image(path, 3), torch.from_numpy(upright).permute(2, 0, 1))
+
+
+def test_16_bits_without_a_bright_value_are_refused_because_all_would_be_black(tmp_path):
+    path = saved(tmp_path / "dark.png", Image.fromarray(photo()[..., 0].astype(np.uint16)))
     with pytest.raises(ValueError, match=r"dark.png .*16 bits, but no value above 255: all of it would be black"):
-        read_image(dark, 1)
-    for axes, shape in (("CYX", (3, 40, 60)), ("ZYXS", (4, 40, 60, 3))):
-        path = tmp_path / f"{axes}.ome.tif"
-        kind = "rgb" if axes == "ZYXS" else "minisblack"
-        stack = np.zeros(shape, np.uint8)
-        tifffile.imwrite(path, stack + 9, tile=(16, 16), photometric=kind, metadata={"axes": axes})
-        with pytest.raises(ValueError, match=f"a stack of planes .axes {axes}"):
-            read_image(path, 3)
+        read_image(path, 1)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "kind"), [("CYX", (3, 40, 60), "minisblack"), ("ZYXS", (4, 40, 60, 3), "rgb")]
+)
+def test_a_stack_of_planes_is_refused(axes, shape, kind, tmp_path):
+    path = tmp_path / "stack.ome.tif"
+    stack = np.full(shape, 9, np.uint8)
+    tifffile.imwrite(path, stack, tile=(16, 16), photometric=kind, metadata={"axes": axes})
+    with pytest.raises(ValueError, match=f"a stack of planes .axes {axes}"):
+        read_image(path, 3)
+
+
+def test_a_level_without_tiles_is_refused(tmp_path):
     path = write_pyramid(tmp_path / "empty.tif", photo(64, 64), factors=(1, 2))
     with tifffile.TiffFile(path, mode="r+b") as file:
         counts = file.pages[0].tags["TileByteCounts"]
@@ -145,14 +161,14 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
         read_image(tmp_path / "pipe.png", 1)
 
 
-def test_no_picture_makes_a_program_run(tmp_path):
+def test_no_file_makes_a_program_run(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(ValueError, match=r"a.jpg is not a picture that can be read: cannot identify"):
+    with pytest.raises(ValueError, match=r"a.jpg is not an image that can be read: cannot identify"):
         read_image(tmp_path / "a.jpg", 3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 30000), (30000, 1), (2, 3)])
-def test_tiny_and_thin_pictures_can_be_looked_at(height, width, tmp_path):
+def test_tiny_and_thin_images_can_be_looked_at(height, width, tmp_path):
     path = saved(tmp_path / "thin.png", Image.fromarray(np.full((height, width), 255, np.uint8)))
     images = Images.prepare([read_image(path, 1)])
     patches = extract(images, torch.zeros(1, 2), Layout(patch=4, zooms=8, zoom_range=(0, 5))).patches
@@ -162,7 +178,7 @@ def test_tiny_and_thin_pictures_can_be_looked_at(height, width, tmp_path):
 
 BROKEN = {
     "empty.jpg": b"",
-    "text.png": b"this is no picture",
+    "text.png": b"this is no image",
     "head.tif": b"II*\0\x08\0\0\0",
     "noise.svs": bytes(range(256)),
     "nothing.webp": b"RIFF\0\0\0\0WEBP",
@@ -171,31 +187,38 @@ BROKEN = {
 
 @pytest.mark.filterwarnings("ignore")  # of the readers
 @pytest.mark.parametrize("name", sorted(BROKEN))
-def test_what_is_no_picture_is_named(name, tmp_path):
+def test_what_is_no_image_is_named(name, tmp_path):
     (tmp_path / name).write_bytes(BROKEN[name])
-    with pytest.raises(ValueError, match=f"{name} is not a picture that can be read"):
+    with pytest.raises(ValueError, match=f"{name} is not an image that can be read"):
         read_image(tmp_path / name, 3)
-    with pytest.raises(FileNotFoundError, match=r"no such picture: .*gone"):
+    with pytest.raises(FileNotFoundError, match=r"no such image: .*gone"):
         read_image(tmp_path / f"gone{name}", 3)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
-def test_a_truncated_picture_is_named(suffix, tmp_path):
+def test_a_truncated_image_is_named(suffix, tmp_path):
     path = tmp_path / f"cut.{suffix}"
     Image.fromarray(photo(200, 200)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=f"cut.{suffix} is not a picture"):
+    with pytest.raises(ValueError, match=f"cut.{suffix} is not an image"):
         read_image(path, 3)
 
 
-def test_float_pictures_and_sizes_beyond_the_limit_are_refused(tmp_path, monkeypatch):
+def test_floating_point_is_refused(tmp_path):
     path = saved(tmp_path / "float.tif", Image.fromarray(np.zeros((4, 4), np.float32)))
     with pytest.raises(ValueError, match="floating point"):
         read_image(path, 1)
+
+
+def test_an_image_beyond_the_limit_is_refused(tmp_path):
     path = saved(tmp_path / "large.png", Image.new("L", (30, 40)))
     with pytest.raises(ValueError, match=r"large.png .*30 x 40 px, more than max_pixels=1,000 allows"):
         read_image(path, 1, max_pixels=1000)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # Pillow's own limit: twice that is refused
+
+
+def test_max_pixels_raises_the_limit_of_pillow_too(tmp_path, monkeypatch):
+    path = saved(tmp_path / "large.png", Image.new("L", (30, 40)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # Pillow refuses twice that
     with pytest.raises(ValueError, match=r"large.png is too large.*max_pixels raises the limit"):
         read_image(path, 1)
     assert read_image(path, 1, max_pixels=10**8).shape == (1, 40, 30)

@@ -19,9 +19,9 @@ def folder(tmp_path):
 def test_a_file_that_vanishes_is_named_or_skipped_and_counted(folder):
     strict, lenient = (Folder(folder=folder, broken=broken) for broken in ("unchecked", "skip"))
     os.remove(strict.paths[3])
-    with pytest.raises(FileNotFoundError, match=f"no such picture: .*{strict.paths[3].name}"):
+    with pytest.raises(FileNotFoundError, match=f"no such image: .*{strict.paths[3].name}"):
         strict.pictures(torch.tensor([2, 3]), torch.tensor([2, 3]))
-    with pytest.warns(UserWarning, match=r"left out 1 of 32 pictures by now; the last one: no such picture"):
+    with pytest.warns(UserWarning, match=r"left out 1 of 32 pictures by now; the last one: no such image"):
         images, shown = lenient.pictures(torch.tensor([2, 3, 4]), torch.tensor([2, 3, 4]))
     assert shown.tolist() == [2, 4, 4]
     assert torch.equal(images.pixels(1), images.pixels(2))

@@ -87,5 +87,5 @@ def test_scenes_are_made_by_the_worker_once_and_its_errors_arrive(folder):
     for path in source.paths:
         path.unlink(missing_ok=True)
     ahead.request(torch.arange(4))
-    with pytest.raises(FileNotFoundError, match="no such picture"):
+    with pytest.raises(FileNotFoundError, match="no such image"):
         ahead.take(torch.arange(4))

@@ -14,7 +14,7 @@ from foveal_env.env import FovealEnv, FovealVectorEnv
 from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
 from foveal_env.tasks.locate import Locate, distance, iou
-from foveal_env.tasks.reconstruct import Reconstruct, small
+from foveal_env.tasks.reconstruct import Reconstruct
 from foveal_env.tasks.search import CELLS
 from foveal_env.tasks.several import Several
 from foveal_env.world import World
@@ -116,10 +116,10 @@ def test_a_reconstruction_of_the_mean_explains_nothing_and_the_picture_everythin
     task = Reconstruct((8, 12), **{**Reconstruct.config_for(source), **Reconstruct.statistics_of(source)})
     grey = task.score(torch.full((200, 1, 16, 16), task.mean), scenes)
     assert grey.loss.mean().item() == pytest.approx(1, abs=0.1)
-    perfect = task.score(small(scenes, 16), scenes)
+    perfect = task.score(scenes.images.thumbnails(16), scenes)
     assert not perfect.loss.any()
     assert (perfect.probability == 1).all()
-    assert small(scenes, 40)[0].mul(255).round().to(torch.uint8).equal(scenes.images.pixels(0))
+    assert scenes.images.thumbnails(40)[0].mul(255).round().to(torch.uint8).equal(scenes.images.pixels(0))
 
 
 def test_a_perception_is_asked_what_it_has_learned_to_be_asked(tmp_path):

@@ -247,7 +247,7 @@ def test_show_draws_pictures_of_any_size(small_perception, tmp_path, capsys):
         (["policy", "--perception", "nope"], "unknown perception 'nope'; known: "),
         (["policy", "--reward", "nope"], "unknown reward 'nope'; known: gain, probability, correct"),
         (["policy", "--glimpses", "many"], "glimpses"),
-        (["show", "/no/such.png", "--agent", "spiral"], "no such picture: /no/such.png"),
+        (["show", "/no/such.png", "--agent", "spiral"], "no such image: /no/such.png"),
         (["show", "x.png", "--policy", "none.safetensors"], "run `python train.py` first"),
         (["--config", "/no/such/run.json"], "run.json"),
         (["policy", "--resume"], "no such checkpoint"),

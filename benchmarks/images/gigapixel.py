@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.images import LAYOUT, noise, own_process, peak_memory
+from benchmarks.images.inputs import LAYOUT, noise
+from benchmarks.images.timing import own_process, peak_memory
 from foveal_encoders.base import Layout
 from foveal_env.images import Images
 from foveal_env.make import make_source

@@ -8,20 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.images import (
-    DEPTH,
-    DEVICE,
-    HEADS,
-    LAYOUT,
-    WIDTH,
-    glimpse_encoder,
-    noise,
-    own_process,
-    peak_memory,
-    random_gazes,
-    seconds,
-)
-from benchmarks.literature.full_image import ViT
+from benchmarks.images.inputs import DEPTH, DEVICE, HEADS, LAYOUT, WIDTH, glimpse_encoder, noise, random_gazes
+from benchmarks.images.timing import own_process, peak_memory, seconds
+from benchmarks.literature.nets import ViT
 from foveal_env.images import Images
 from foveal_env.retina import extract
 

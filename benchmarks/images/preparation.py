@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.images import DEVICE, seconds
-from benchmarks.images.accuracy import photographs
+from benchmarks.images.inputs import DEVICE, photographs
+from benchmarks.images.timing import seconds
 from foveal_env.images import Images
 
 

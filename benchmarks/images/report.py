@@ -1,85 +1,110 @@
-"""README's tables and the plot."""
+"""The page of images of any size, and its plot."""
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.figure
+from matplotlib.figure import Figure
 
-from benchmarks.images import DEPTH, WIDTH
-from foveal_agents.results import save_figure
+from benchmarks.files import DOCS, PAGES
+from benchmarks.images.inputs import DEPTH, WIDTH
+from benchmarks.markdown import put_in, table
+from foveal_agents.plots import save_figure
 
-PICTURE = "![Latency, FLOPs and memory against the size of the image](docs/cost.png)"
+PAGE = PAGES / "images.md"
+FORMATS = {"milliseconds": 1, "gflops": 2, "peak_mb": 0}  # digits after the point
+QUANTITIES = {"milliseconds": "latency, ms", "gflops": "GFLOPs", "peak_mb": "peak memory, MB"}
+NAMES = {"glimpses": "eight glimpses", "vit": "plain ViT on the whole image"}
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
-    """Draw latency and FLOPs against the size of the image."""
-    rows = results["vit"]
+def plot(contents: dict[str, Any]) -> None:
+    """Draw latency, FLOPs and memory against the size of the image."""
+    rows = contents["vit"]
     sizes = [int(size) for size in rows]
-    figure = matplotlib.figure.Figure((12, 3.6), layout="constrained")
+    figure = Figure((12, 3.9), layout="constrained")
     axes = figure.subplots(1, 3)
-    names = {"milliseconds": "latency, ms", "gflops": "GFLOPs", "peak_mb": "peak memory, MB"}
-    for axis, (key, label) in zip(axes, names.items(), strict=True):
-        for name, colour in (("glimpses", "#0072b2"), ("vit", "#d55e00")):
-            shown = "eight glimpses" if name == "glimpses" else "plain ViT on the whole image"
+    for axis, (key, label) in zip(axes, QUANTITIES.items(), strict=True):
+        for (name, shown), colour in zip(NAMES.items(), ("#0072b2", "#d55e00"), strict=True):
             values = [max(rows[str(size)][name][key], 0.1) for size in sizes]
             axis.plot(sizes, values, "o-", color=colour, label=shown)
         axis.set(xscale="log", yscale="log", xlabel="side of the image, px", ylabel=label)
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0].legend()
-    save_figure(path, figure)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    save_figure(DOCS / "cost.png", figure)
 
 
-def table_of(results: dict[str, Any]) -> str:
-    """Return README's tables."""
-    giga, p = results["gigapixel"], 255
-    vit = results["vit"]
-    scale = results["accuracy_by_scale"]
-    milliseconds = results["milliseconds_by_size"]
-    where = f"{results['threads']} CPU threads" if results["device"] == "cpu" else results["device"]
+def size_table(contents: dict[str, Any]) -> str:
+    """Return the time of 64 glimpses by size of the image."""
+    times = contents["milliseconds_by_size"]
+    return table(["side of the image", "64 glimpses"], [[f"{size} px", f"{ms:.2f} ms"] for size, ms in times.items()])
+
+
+def figure_table(contents: dict[str, Any]) -> str:
+    """Return the other figures: time, error and memory."""
+    slide, encoder = contents["gigapixel"], contents["with_encoder"]
+    library = f"over ap_gym {contents['ap_gym']}, 64 images of 224 px"
     lines = [
-        f"| glimpses of any image, {where} | measured | wanted |",
-        "|---|---|---|",
-        "| 64 glimpses of eight 16 px zooms, by side of the image | "
-        + ", ".join(f"{size} px {value:.2f} ms" for size, value in milliseconds.items())
-        + " | |",
-        f"| 16,384 px against 64 px / against 1,024 px | {results['time_16384_over_64']} x /"
-        f" {results['time_16384_over_1024']} x | at most 1.1 x; small images are cheaper, since they have fewer pixels"
-        " than the windows of a glimpse have texels |",
-        f"| the same with the encoder's step | {results['with_encoder']['ratio']} x | |",
-        f"| mixed sizes in one batch against uniform ones | {results['mixed_over_uniform']} x | at most 1.2 x |",
-        f"| 16 px patches a second from 224 px RGB | {results['patches_per_second_224']:,} | at least 500,000 |",
-        f"| 32 px crops a second over ap_gym {results['ap_gym']}, 64 images of 224 px |"
-        f" {results['crops_over_ap_gym_224']} x its steps, {results['crops_over_ap_gym_224_cropping_alone']} x its"
-        " cropping alone | at least 20 x |",
-        f"| error against the exact box average, mean and 99.9th percentile | {results['error_mean'] * p:.2f}/255,"
-        f" {results['error_p999'] * p:.2f}/255 | 0.5/255, 4/255 |",
-        f"| memory of a prepared image over its decoded size | {results['memory_over_decoded']} x | at most 1.5 x |",
-        f"| time to prepare over time to decode its JPEG | {results['prepare_over_decode']} x | at most 0.5 x |",
-        f"| {giga['megapixels']} megapixel slide: memory above the start, first glimpse, later ones |"
-        f" {giga['peak_mb']} MB, {giga['first_ms']} ms, {giga['warm_ms']} ms | 500 MB, 200 ms, 20 ms |",
-        "| accuracy on the same test scenes, each pixel repeated | "
-        + ", ".join(f"{name}: {value:.1%}" for name, value in scale.items())
-        + " | within a point |",
-        "",
-        "| one image, preparation included | eight glimpses | plain ViT |",
-        "|---|---|---|",
+        ["time at 16,384 px over time at 64 px", f"{contents['time_16384_over_64']} x"],
+        ["time at 16,384 px over time at 1,024 px", f"{contents['time_16384_over_1024']} x"],
+        ["time at 16,384 px over time at 64 px, with the encoder's step", f"{encoder['ratio']} x"],
+        ["time of mixed sizes in one batch over uniform ones", f"{contents['mixed_over_uniform']} x"],
+        ["16 px patches a second from 224 px RGB", f"{contents['patches_per_second_224']:,}"],
+        [f"32 px crops a second {library}, its steps", f"{contents['crops_over_ap_gym_224']} x"],
+        [f"32 px crops a second {library}, its cropping alone", f"{contents['crops_over_ap_gym_224_cropping_alone']} x"],
+        ["error against the exact box average, mean", f"{contents['error_mean'] * 255:.2f}/255"],
+        ["error against the exact box average, 99.9th percentile", f"{contents['error_p999'] * 255:.2f}/255"],
+        ["memory of a prepared image over its decoded size", f"{contents['memory_over_decoded']} x"],
+        ["time to prepare an image over time to decode its JPEG", f"{contents['prepare_over_decode']} x"],
+        [f"slide of {slide['megapixels']} megapixels: memory above the start", f"{slide['peak_mb']} MB"],
+        [f"slide of {slide['megapixels']} megapixels: first glimpse", f"{slide['first_ms']} ms"],
+        [f"slide of {slide['megapixels']} megapixels: later glimpses", f"{slide['warm_ms']} ms"],
     ]
-    for size, row in vit.items():
-        cells = [
-            f"{r['milliseconds']:,.1f} ms, {r['gflops']:,.2f} GFLOPs, {r['peak_mb']:,.0f} MB" for r in row.values()
-        ]
-        lines.append(f"| {size} px | {' | '.join(cells)} |")
-    cheaper = [size for size, row in vit.items() if row["vit"]["milliseconds"] < row["glimpses"]["milliseconds"]]
-    vit_name = f"plain ViT (width {WIDTH}, {DEPTH} layers, as the encoder)"
-    words = (
-        f"The {vit_name} is faster up to {cheaper[-1]} px, the glimpses beyond."
-        if cheaper
-        else f"Eight glimpses are faster than the {vit_name} at all these sizes."
+    return table(["what", "measured"], lines)
+
+
+def scale_table(contents: dict[str, Any]) -> str:
+    """Return the accuracy on the same scenes enlarged."""
+    scales = contents["accuracy_by_scale"]
+    return table(["scale", "accuracy"], [[name, f"{value:.1%}"] for name, value in scales.items()])
+
+
+def vit_section(contents: dict[str, Any]) -> str:
+    """Return the cost of eight glimpses and of a plain ViT by size of the image, and which needs less."""
+    rows, lines = contents["vit"], []
+    for size, row in rows.items():
+        cells = [f"{row[name][key]:,.{digits}f}" for key, digits in FORMATS.items() for name in NAMES]
+        lines.append([f"{size} px", *cells])
+    heads = [f"{short}, {unit}" for unit in ("ms", "GFLOPs", "MB") for short in ("glimpses", "ViT")]
+    caption = (
+        "One image, with its preparation: latency, FLOPs of encoder and ViT, peak memory. "
+        f"The plain ViT has the encoder's width {WIDTH} and its {DEPTH} layers, and reads the whole image. "
+        "The FLOPs of the box averages are not counted. " + " ".join(comparison(rows))
     )
-    for key, what in (("gflops", "fewer FLOPs"), ("peak_mb", "less memory")):
-        less = [size for size, row in vit.items() if row["vit"][key] < row["glimpses"][key]]
-        words += f" The ViT needs {what} up to {less[-1]} px." if less else f" The glimpses need {what} at all of them."
-    words += " The FLOPs are those of the encoder and of the ViT; the averages of boxes are not counted."
-    return "\n".join([*lines, "", f"{words} `python -m benchmarks.images` makes it again.", "", PICTURE])
+    return f"{table(['side of the image', *heads], lines)}\n\n{caption}"
+
+
+def comparison(rows: dict[str, Any]) -> list[str]:
+    """Say up to which size the plain ViT needs less."""
+    said = []
+    for key, what in (("milliseconds", "time"), ("gflops", "FLOPs"), ("peak_mb", "memory")):
+        less = [size for size, row in rows.items() if row["vit"][key] < row["glimpses"][key]]
+        fewer = "fewer" if key == "gflops" else "less"
+        if less:
+            said.append(f"The ViT needs {fewer} {what} up to {less[-1]} px.")
+        else:
+            said.append(f"The glimpses need {fewer} {what} at every size.")
+    return said
+
+
+def report(contents: dict[str, Any]) -> None:
+    """Write page and plot."""
+    plot(contents)
+    where = f"{contents['threads']} CPU threads" if contents["device"] == "cpu" else contents["device"]
+    again = f"{where}. `{contents['command']}` makes it again."
+    picture = "![Latency, FLOPs and memory against the size of the image](../cost.png)"
+    put_in(PAGE, "images.size", f"{size_table(contents)}\n\nA batch of 64 glimpses of eight 16 px zooms; {again}")
+    put_in(PAGE, "images", f"{figure_table(contents)}\n\n{again}")
+    scenes = f"Accuracy of one policy on {contents['accuracy_by_scale_scenes']} test scenes."
+    put_in(PAGE, "images.scale", f"{scale_table(contents)}\n\n{scenes}")
+    put_in(PAGE, "images.vit", f"{vit_section(contents)}\n\n{picture}")
+    print("\n\n".join([size_table(contents), figure_table(contents), scale_table(contents), vit_section(contents)]))

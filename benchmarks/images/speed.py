@@ -1,11 +1,13 @@
 """The time of a glimpse by size of the image, of mixed sizes, and beside ap_gym."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.images import DEVICE, LAYOUT, glimpse_encoder, noise, random_gazes, seconds
+from benchmarks.images.inputs import DEVICE, LAYOUT, glimpse_encoder, noise, random_gazes
+from benchmarks.images.timing import seconds
 from foveal_encoders.base import Layout
 from foveal_env.images import Images
 from foveal_env.retina import extract
@@ -64,7 +66,30 @@ def glimpse_with_encoder(batches: dict[str, Images]) -> dict[str, float]:
 
 
 def beside_ap_gym() -> dict[str, float]:
-    """Crops a second of 64 images of 224 px, a glimpse of 32 px, here and in ap_gym; grey in both."""
+    """Count the crops a second of 64 images of 224 px, a glimpse of 32 px, here and in ap_gym; grey in both."""
+    version, env, crop_alone = ap_gym_environment()
+    action = {"action": env.action_space["action"].sample(), "prediction": np.zeros((64, 2), np.float32)}
+    layout = Layout(patch=32, zooms=1, zoom_range=(np.log2(7.0), np.log2(7.0)))  # 32 of 224 px
+    images = Images.prepare(noise(224, 224)[:1][None].repeat(64, 1, 1, 1).to(DEVICE))
+    gazes = random_gazes(64, 64)
+    here, step, crop = [], [], []
+    for _ in range(9):
+        here.append(seconds(lambda: [extract(images, gaze, layout) for gaze in gazes], rounds=1) / len(gazes))
+        step.append(seconds(lambda: env.step(action), rounds=1, repeat=8))
+        crop.append(seconds(crop_alone, rounds=1, repeat=8))
+    rates = {name: 64 / float(np.median(times)) for name, times in (("here", here), ("step", step), ("crop", crop))}
+    return {
+        "crops_per_second_224": round(rates["here"]),
+        "ap_gym": version,
+        "ap_gym_steps_per_second": round(rates["step"]),
+        "ap_gym_crops_per_second_cropping_alone": round(rates["crop"]),
+        "crops_over_ap_gym_224": round(rates["here"] / rates["step"], 1),
+        "crops_over_ap_gym_224_cropping_alone": round(rates["here"] / rates["crop"], 1),
+    }
+
+
+def ap_gym_environment() -> tuple[str, Any, Callable[[], Any]]:
+    """Return ap_gym's version, 64 of its environments that have begun, and what crops without a step."""
     try:
         import ap_gym
         from ap_gym.envs.image import CircleSquareDataset, ImagePerceptionConfig
@@ -76,22 +101,4 @@ def beside_ap_gym() -> dict[str, float]:
     config = ImagePerceptionConfig(data, sensor_size=(32, 32), step_limit=10**9, prefetch=False)
     env = ImageClassificationVectorEnv(64, config)
     env.reset(seed=0)
-    action = {"action": env.action_space["action"].sample(), "prediction": np.zeros((64, 2), np.float32)}
-    layout = Layout(patch=32, zooms=1, zoom_range=(np.log2(7.0), np.log2(7.0)))  # 32 of 224 px
-    images = Images.prepare(noise(224, 224)[:1][None].repeat(64, 1, 1, 1).to(DEVICE))
-    gazes = random_gazes(64, 64)
-    module = env._ImageClassificationVectorEnv__image_perception_module
-    here, step, crop = [], [], []
-    for _ in range(9):
-        here.append(seconds(lambda: [extract(images, gaze, layout) for gaze in gazes], rounds=1) / len(gazes))
-        step.append(seconds(lambda: env.step(action), rounds=1, repeat=8))
-        crop.append(seconds(module._get_obs, rounds=1, repeat=8))
-    rates = {name: 64 / float(np.median(times)) for name, times in (("here", here), ("step", step), ("crop", crop))}
-    return {
-        "crops_per_second_224": round(rates["here"]),
-        "ap_gym": ap_gym.__version__,
-        "ap_gym_steps_per_second": round(rates["step"]),
-        "ap_gym_crops_per_second_cropping_alone": round(rates["crop"]),
-        "crops_over_ap_gym_224": round(rates["here"] / rates["step"], 1),
-        "crops_over_ap_gym_224_cropping_alone": round(rates["here"] / rates["crop"], 1),
-    }
+    return ap_gym.__version__, env, env._ImageClassificationVectorEnv__image_perception_module._get_obs

@@ -1,20 +1,23 @@
 """Does a perception's state tell where the target is? A net of two layers is trained to read it from the state.
 
-``python -m benchmarks.literature.probe --perception cluttered60`` prints, after the first look, how often the probe names the
-target's cell of 16 x 16, and how often it is among the five likeliest, on validation scenes, by side of the canvas.
-A policy can only look at what the state knows. Beside it the same for the brightest cells, of the whole image in 16 x
-16 px, which needs no learning at all: where a target is brighter than what surrounds it, a state should know as much.
+``python -m benchmarks.literature.probe --perception cluttered60`` prints how often the probe names the target's cell of
+16 x 16 after the first look, and how often it is among the five likeliest: on validation scenes, by side of the canvas.
+A policy can only look at what the state knows. Beside it stands the same for the brightest cells of the whole image in
+16 x 16 px, which need no learning: a state should know as much.
 
-With ``--policy PATH`` it prints how near the gazes of a policy come to the target's centre instead, and how often the
-answer is right where one came near: does a policy fail to find, or the perception to read?
+With ``--policy PATH`` it prints how near the gazes of a policy come to the target's centre, and how often the answer is
+right if one came near. Does the policy fail to find, or the perception to read?
 """
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from foveal_agents.base import load_agent, rollout
+from benchmarks.markdown import table
+from foveal_agents.base import load_agent
+from foveal_agents.rollout import rollout
 from foveal_encoders.base import Layout
 from foveal_env.make import make_world
 from foveal_env.retina import extract
@@ -26,23 +29,26 @@ NEAR = (8, 30)  # px
 
 @torch.no_grad()
 def first_states(world: World, scenes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return, of S scenes, the states after the first look [S, N * D], how bright each cell is [S, CELLS * CELLS] (the
-    mean of its neighbours and itself), the targets' cells [S], and the sides of the images [S].
+    """Return what S scenes show after the first look.
+
+    Returns:
+        The states [S, N * D], the brightness of each cell and its neighbours [S, CELLS * CELLS], the cells of the
+        targets [S], and the sides of the images in px [S].
     """
     parts, whole = [], Layout(patch=CELLS, zooms=1, zoom_range=(0.0, 0.0))
     for index in torch.arange(scenes).split(256):
         shown = world.scenes(index)
         state = world.start(shown).state.float().flatten(1)
-        seen = extract(shown.images, torch.zeros(len(index), 2), whole).patches[:, 0].mean(dim=1, keepdim=True)
-        bright = nn.functional.avg_pool2d(seen, 3, stride=1, padding=1).flatten(1)
+        pixels = extract(shown.images, torch.zeros(len(index), 2), whole).patches[:, 0].mean(dim=1, keepdim=True)
+        bright = nn.functional.avg_pool2d(pixels, 3, stride=1, padding=1).flatten(1)
         column, row = ((shown.box[:, :2] + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
         parts.append((state, bright, row * CELLS + column, shown.images.size[:, 0]))
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
-def named(scores: Tensor, wanted: Tensor, sides: Tensor) -> dict[int, tuple[float, float]]:
-    """Return how often the best cell of scores [S, CELLS * CELLS] is wanted, and one of the best five, by side."""
-    five = scores.topk(5).indices == wanted[:, None]
+def share_named(scores: Tensor, targets: Tensor, sides: Tensor) -> dict[int, tuple[float, float]]:
+    """Return how often the best cell of scores [S, CELLS * CELLS] is the target's, and one of the best five, by side."""
+    five = scores.topk(5).indices == targets[:, None]
     return {
         side: tuple(five[sides == side, :count].any(dim=1).float().mean().item() for count in (1, 5))
         for side in sides.unique().tolist()
@@ -50,13 +56,13 @@ def named(scores: Tensor, wanted: Tensor, sides: Tensor) -> dict[int, tuple[floa
 
 
 def probe(perception: str, *, train: int = 12_000, validate: int = 1500, epochs: int = 12, seed: int = 0) -> tuple:
-    """Return `named` of the probe and of the brightest cells."""
+    """Return `share_named` of the probe and of the brightest cells."""
     torch.manual_seed(seed)
     splits = [
         first_states(make_world(perception=perception, split=split, precision="auto"), scenes)
         for split, scenes in (("train", train), ("validation", validate))
     ]
-    (states, _, cells, _), (unseen, bright, wanted, sides) = splits
+    (states, _, cells, _), (unseen, bright, targets, sides) = splits
     net = nn.Sequential(nn.Linear(states.shape[1], 256), nn.GELU(), nn.Linear(256, 256), nn.GELU())
     net.append(nn.Linear(256, CELLS**2))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05)
@@ -67,13 +73,16 @@ def probe(perception: str, *, train: int = 12_000, validate: int = 1500, epochs:
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        return named(net(unseen), wanted, sides), named(bright, wanted, sides)
+        return share_named(net(unseen), targets, sides), share_named(bright, targets, sides)
 
 
 @torch.no_grad()
 def reach(perception: str, policy: str, *, glimpses: int, scenes: int = 2500) -> dict[int, tuple[float, ...]]:
-    """Return, by side, the shares of validation scenes in which a greedy gaze comes within each of NEAR px of the
-    target's centre, the first look included, and how often the last answer is right where one came within the first.
+    """Return how near greedy gazes come to the target's centre, by side of the image, on validation scenes.
+
+    Returns:
+        The shares of the scenes in which a gaze, or the first look, comes within each of NEAR px; then the share of
+        right answers among those in which one came within the first of them.
     """
     world = make_world(perception=perception, split="validation", glimpses=glimpses, precision="auto")
     agent = load_agent(policy, world)
@@ -93,24 +102,27 @@ def reach(perception: str, policy: str, *, glimpses: int, scenes: int = 2500) ->
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Probe one perception, or a policy on it, and print what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.literature.probe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--perception", required=True, help="name of a shipped perception, or a path")
     parser.add_argument("--policy", help="name of a shipped policy, or a path: how near do its gazes come?")
-    parser.add_argument("--glimpses", type=int, default=11, help="of the policy, after the first look")
-    parser.add_argument("--seed", type=int, default=0, help="of the probe's weights and batches")
-    chosen = parser.parse_args()
+    parser.add_argument("--glimpses", type=int, default=11, help="glimpses of the policy after the first look")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the probe's weights and batches")
+    chosen = parser.parse_args(arguments)
     if chosen.policy:
-        heads = ["side of the canvas", *(f"a gaze within {near} px" for near in NEAR), f"right where within {NEAR[0]}"]
+        heads = ["side of the canvas", *(f"a gaze within {near} px" for near in NEAR), f"right if within {NEAR[0]}"]
         shares = reach(chosen.perception, chosen.policy, glimpses=chosen.glimpses)
     else:
         heads = ["side of the canvas", "right cell", "among the five likeliest", "the brightest cell", "one of five"]
         state, bright = probe(chosen.perception, seed=chosen.seed)
         shares = {side: (*state[side], *bright[side]) for side in state}
-    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    for side, row in shares.items():
-        print(f"| {side} px | " + " | ".join(f"{share:.1%}" for share in row) + " |")
+    lines = [[f"{side} px", *(f"{share:.1%}" for share in row)] for side, row in shares.items()]
+    print(table(heads, lines))
 
 
 if __name__ == "__main__":

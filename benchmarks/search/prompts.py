@@ -1,4 +1,4 @@
-"""Same image, other question, other scan path: what the prompt changes in where a policy looks and what it finds."""
+"""Same image, other question: how the prompt changes where a policy looks and what it finds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,9 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.search import FOLDER, remembered
-from benchmarks.search.ladder import trained, world_of
-from foveal_agents.base import Agent, load_agent, rollout
+from benchmarks.files import measured_once
+from benchmarks.search.ladder import policies, world_of
+from benchmarks.search.training import FOLDER
+from foveal_agents.base import Agent, load_agent
+from foveal_agents.rollout import rollout
 from foveal_env.data import Episode, Scenes
 from foveal_env.world import World
 
@@ -19,14 +21,14 @@ SCENES = 1000
 
 
 @torch.no_grad()
-def searched(world: World, agent: Agent, scenes: Scenes, *, greedy: bool = True, seed: int = 0) -> Episode:
+def search(world: World, agent: Agent, scenes: Scenes, *, greedy: bool = True, seed: int = 0) -> Episode:
     """Return the last episodes of a search, greedy or drawn from the policy."""
     generator = torch.Generator().manual_seed(seed)
     *_, last = rollout(world, agent, world.start(scenes), generator=generator, greedy=greedy)
     return last.after
 
 
-def apart(one: Tensor, other: Tensor) -> Tensor:
+def path_distance(one: Tensor, other: Tensor) -> Tensor:
     """Return how far two gaze paths [B, 1 + T, 2] are apart, [B], in half sides of the image.
 
     The mean distance between the gazes of the same glimpse, over the glimpses that both took; the first look is at the
@@ -35,7 +37,7 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
     return (one - other)[:, 1:, :2].square().sum(dim=-1).sqrt().nanmean(dim=1)
 
 
-def compared(by_prompt: Sequence[Tensor], by_seed: Sequence[Tensor]) -> dict[str, Any]:
+def compare(by_prompt: Sequence[Tensor], by_seed: Sequence[Tensor]) -> dict[str, Any]:
     """Compare how far paths are apart under two prompts and under one, [B] of each policy: means over policies."""
     prompts, seeds = (torch.stack(list(found)).nanmean(dim=0) for found in (by_prompt, by_seed))
     both = ~(prompts.isnan() | seeds.isnan())
@@ -56,26 +58,26 @@ def paths_apart(world: World, agents: Sequence[Agent], scenes: Scenes, others: S
     prompts are of two policies as well. "draws": of one policy; two seeds are two draws of its gazes, and the paths
     under two prompts are two draws as well.
     """
-    greedy = [[searched(world, agent, asked).gazes for asked in (scenes, others)] for agent in agents]
+    greedy = [[search(world, agent, asked).gazes for asked in (scenes, others)] for agent in agents]
     asks = ((scenes, 0), (scenes, 1), (others, 1))
-    draws = [[searched(world, agent, asked, greedy=False, seed=seed).gazes for asked, seed in asks] for agent in agents]
+    draws = [[search(world, agent, asked, greedy=False, seed=seed).gazes for asked, seed in asks] for agent in agents]
     pairs = list(zip(greedy, [*greedy[1:], greedy[0]], strict=True))
-    by_seed = [apart(one, next_one) for (one, _), (next_one, _) in pairs]
+    by_seed = [path_distance(one, next_one) for (one, _), (next_one, _) in pairs]
     return {
-        "policies": compared([apart(one, other) for one, other in greedy], by_seed),
-        "crossed": compared([apart(one, next_other) for (one, _), (_, next_other) in pairs], by_seed),
-        "draws": compared([apart(one, other) for one, _, other in draws], [apart(one, same) for one, same, _ in draws]),
+        "policies": compare([path_distance(one, other) for one, other in greedy], by_seed),
+        "crossed": compare([path_distance(one, next_other) for (one, _), (_, next_other) in pairs], by_seed),
+        "draws": compare([path_distance(one, other) for one, _, other in draws], [path_distance(one, same) for one, same, _ in draws]),
     }
 
 
 def measure_prompts() -> dict[str, Any]:
     """Return success under the right and under a wrong prompt, and how far the paths are apart."""
     world, index = world_of(CANVAS), torch.arange(SCENES)
-    policies = [load_agent(path, world) for path in trained()["grpo"]]
+    agents = [load_agent(path, world) for path in policies("grpo")]
     scenes, others = (world.source.scenes(index, question=question) for question in (0, 1))
     misled = replace(scenes, prompt=others.prompt)
     success = {
-        name: [searched(world, agent, asked).outcome.correct.float().mean().item() for agent in policies]
+        name: [search(world, agent, asked).outcome.correct.float().mean().item() for agent in agents]
         for name, asked in (("right", scenes), ("wrong", misled))
     }
     differences = [100 * (right - wrong) for right, wrong in zip(success["right"], success["wrong"], strict=True)]
@@ -83,10 +85,10 @@ def measure_prompts() -> dict[str, Any]:
         "prompt_effect_points": round(sum(differences) / len(differences), 2),
         "success_right_prompt": [round(value, 4) for value in success["right"]],
         "success_wrong_prompt": [round(value, 4) for value in success["wrong"]],
-        "paths": paths_apart(world, policies, scenes, others),
+        "paths": paths_apart(world, agents, scenes, others),
     }
 
 
 def measure() -> dict[str, Any]:
     """Return the figures of the prompt."""
-    return remembered(FOLDER / "prompts.json", measure_prompts)
+    return measured_once(FOLDER / "prompts.json", measure_prompts)

@@ -1,12 +1,17 @@
-"""Averages of boxes over the levels of pyramids, compiled for the CPU; a test holds them equal to those in tensors.
+"""Squares of images, averaged over boxes: the work of every glimpse.
 
-A patch is two weighted sums: down the texels of its window into one row for each row of boxes, then, turned, across
-these. Both take LANES neighbours at once. A compiler does not find that by itself, since the sums are short and begin
-anywhere, so that the two steps are written for LLVM as Numba's intrinsics: about twice as fast as plain loops
-on a CPU with AVX-512 (benchmarks/README.md).
+A box is averaged over the texels of one level of a pyramid (`foveal_env.kernels.pyramid`): the first in which it is
+less than 2 * FINEST texels wide. Each texel weighs as much as the area that it shares with the box. So a box is exact
+in the image itself, and in a coarser level only the texels that its border cuts are wrong. Outside the image is 0.
+
+Compiled, a patch is two weighted sums. The first adds up the texels of the window down, into one row for each row of
+boxes. These rows are turned, and the second adds them up across. Both take LANES neighbours at once. LLVM does not
+vectorise these short, unaligned sums by itself, so both steps are written as Numba's intrinsics. They are about twice
+as fast as plain loops on a CPU with AVX-512.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,34 +22,91 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from foveal_env.kernels.dispatch import dispatch
+from foveal_env.kernels.pyramid import FINEST, levels
 from foveal_env.kernels.threads import compile_, share
 
 LANES = 16  # a power of two
 
 
 def box_averages(
-    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, *, patch: int, finest: float
-) -> Tensor | None:
-    """Compute `foveal_env.images.Images.box_averages`, on its fields.
+    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, patch: int, *, finest: float = FINEST
+) -> Tensor:
+    """Cut squares out of images and average each over P x P boxes.
 
     Args:
-        texels: [V, C] uint8.
-        offset: [B] int64, first entry of each pyramid.
-        size: [B, 2] int64 (H, W).
-        centre: [B, K, 2] float32 (x, y) in px.
-        side: [B, K] float32 in px.
-        patch: side P of a patch in boxes.
-        finest: texels across a box, at least.
+        texels: [V, C] uint8, pyramids.
+        offset: [B] int64, first texel of each pyramid.
+        size: [B, 2] int64 (H, W) in px.
+        centre: [B, K, 2] float32, centres (x, y) of K squares for each image in px.
+        side: [B, K] float32, their sides in px, above 0.
+        patch: boxes along a side, P.
+        finest: texels across a box, at least, in every level but the first.
 
     Returns:
-        [B, K, C, P, P] float32 in [0, 1], without a gradient; None where a centre or a side is NaN or infinite, or a
-        side is not above 0.
+        [B, K, C, P, P] float32 in [0, 1], rows along y, without a gradient.
+
+    Raises:
+        ValueError: a centre or a side is NaN or infinite, or a side is not above 0.
     """
+    form = dispatch(texels, compiled=box_averages_compiled, in_tensors=box_averages_in_tensors)
+    return form(texels, offset, size, centre, side, patch, finest=finest)
+
+
+def check_squares(centre: Tensor, side: Tensor) -> None:
+    """Raise a ValueError that tells which centres or sides of squares are impossible."""
+    if not torch.isfinite(centre).all():
+        raise ValueError(f"the centre of a patch must be finite, got {centre[~torch.isfinite(centre)].tolist()[:4]}")
+    wrong = ~(torch.isfinite(side) & (side > 0))
+    if wrong.any():
+        raise ValueError(f"the side of a patch must be above 0 and finite, got {side[wrong].tolist()[:4]}")
+
+
+@torch.no_grad()
+def box_averages_in_tensors(
+    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, patch: int, *, finest: float = FINEST
+) -> Tensor:
+    """Compute `box_averages` on any device: each patch is rows x window of texels x columns."""
+    check_squares(centre, side)
+    starts, sizes, _ = levels(size)
+    box = side / patch
+    level = (torch.log2(box / finest)).floor().clamp(min=0).long()  # [B, K]
+    level = torch.minimum(level, (sizes.amax(dim=2) > 1).sum(dim=1, keepdim=True))
+    texel = torch.exp2(level.double())  # in px
+    start = offset[:, None] + starts.gather(1, level)
+    height, width = (sizes[..., axis].gather(1, level)[..., None] for axis in (0, 1))  # [B, K, 1]
+
+    corner = (centre - side[..., None] / 2).double() / texel[..., None]
+    steps = (box.double() / texel)[..., None, None] * torch.arange(patch + 1, device=side.device)
+    end = size.flip(1).double()[:, None] / texel[..., None]
+    borders = torch.minimum((corner[..., None] + steps).clamp(min=0), end[..., None])  # [B, K, (x, y), P + 1] in texels
+    first = borders[..., 0].floor().long()
+    place = torch.arange(int(2 * finest * patch) + 2, device=side.device)  # of a window, F x F texels
+    columns, rows = _weights(borders, first, place).unbind(dim=2)  # [B, K, P, F]
+
+    x, y = (first[..., axis, None] + place for axis in (0, 1))
+    line = start[..., None] + torch.minimum(y, height - 1) * width
+    window = texels[line[..., None] + torch.minimum(x, width - 1)[..., None, :]].float()  # [B, K, F, F, C]
+    sums = torch.einsum("bkpf,bkfgc,bkqg->bkcpq", rows, window, columns)
+    return sums / (255 * (box / texel) ** 2).float()[..., None, None, None]
+
+
+def _weights(borders: Tensor, first: Tensor, place: Tensor) -> Tensor:
+    """Return the length that each box shares with each texel of the window, [B, K, (x, y), P, F] float32."""
+    texel = (first[..., None] + place)[..., None, :]
+    shares = torch.minimum(borders[..., 1:, None], texel + 1) - torch.maximum(borders[..., :-1, None], texel)
+    return shares.clamp(min=0).float()
+
+
+def box_averages_compiled(
+    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, patch: int, *, finest: float = FINEST
+) -> Tensor:
+    """Compute `box_averages` on the CPU."""
     (batch, count), channels = side.shape, texels.shape[1]
-    out, lost = torch.empty(batch, count, channels, patch, patch), np.zeros(1, dtype=bool)
+    out, impossible = torch.empty(batch, count, channels, patch, patch), np.zeros(1, dtype=bool)
     flat = texels.numpy().reshape(-1)
     arrays = (
-        # Whole lanes are read. The windows of a tiny image may be longer than all of its pyramid; of a larger one the
+        # Whole lanes are read. The windows of a tiny image may be longer than all of its pyramid. Of a larger one the
         # coarser levels, a third of the finest one's texels, are more than LANES.
         flat if len(flat) >= 16 * LANES else np.pad(flat, (0, LANES)),
         channels,
@@ -54,14 +116,16 @@ def box_averages(
         np.ascontiguousarray(side.detach().numpy(), dtype=np.float32),
         float(finest),
         out.numpy(),
-        lost,
+        impossible,
     )
     share(lambda first, last: _box_averages(*arrays, first, last), batch * count, seconds=6e-9 * out.numel())
-    return None if lost[0] else out
+    if impossible[0]:
+        check_squares(centre, side)
+    return out
 
 
 @compile_
-def _box_averages(texels, channels, offset, size, centre, side, finest, out, lost, first, last):
+def _box_averages(texels, channels, offset, size, centre, side, finest, out, impossible, first, last):
     count, patch = side.shape[1], out.shape[3]
     longest = _whole((int(2 * finest * patch) + 3) * channels)  # a window, its ends cut, and one texel behind it
     rows = np.zeros((_whole(patch), longest), np.float32)  # sums down: of each row of boxes, for each texel
@@ -69,14 +133,13 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, los
     boxes = np.zeros((LANES, LANES), np.float32)  # sums across: of some columns of boxes, for each row of them
     for number in range(first, last):
         image, which = number // count, number % count
-        length = side[image, which]
-        if not (
-            math.isfinite(centre[image, which, 0]) and math.isfinite(centre[image, which, 1]) and 0 < length < np.inf
-        ):
-            lost[0] = True
+        length = np.float64(side[image, which])
+        x, y = centre[image, which, 0], centre[image, which, 1]
+        if not (math.isfinite(x) and math.isfinite(y) and 0 < length < np.inf):
+            impossible[0] = True
             return
         start, height, width = offset[image], size[image, 0], size[image, 1]
-        box = np.float64(length) / patch
+        box = length / patch
         texel = 1.0
         while box >= 2 * finest * texel and max(height, width) > 1:
             start += height * width
@@ -89,8 +152,8 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, los
             width,
             size[image, 0] / texel,
             size[image, 1] / texel,
-            (centre[image, which, 0] - np.float64(length) / 2) / texel,
-            (centre[image, which, 1] - np.float64(length) / 2) / texel,
+            (x - length / 2) / texel,
+            (y - length / 2) / texel,
             box / texel,
             rows,
             columns,
@@ -101,7 +164,11 @@ def _box_averages(texels, channels, offset, size, centre, side, finest, out, los
 
 @compile_
 def _patch(texels, start, channels, width, bottom, right, x, y, box, rows, columns, boxes, out):
-    """Average the boxes of a patch; (x, y) is its corner, `box` the side of one, in texels of the level at `start`."""
+    """Average the boxes of a patch.
+
+    (x, y) is the corner of the patch, (right, bottom) the end of the image and `box` the side of a box, in texels of
+    the level. The level begins at texels[start]. `rows`, `columns` and `boxes` are room to work in.
+    """
     patch = out.shape[1]
     if not (x < right and y < bottom and x + patch * box > 0 and y + patch * box > 0):
         out[:] = 0
@@ -111,48 +178,53 @@ def _patch(texels, start, channels, width, bottom, right, x, y, box, rows, colum
     stride, lowest = width * channels, math.ceil(bottom) - 1
     window = start + left * channels
     last_line = int(min(max(y + patch * box, 0.0), np.float64(lowest)))
-    # The window begins earlier, so as not to end behind the last texel: by less than LANES, since what is wanted of it
-    # lies in the texels.
+    # The window begins earlier if it would end behind the last texel. That is by less than LANES, because the part of
+    # it that counts lies in the texels.
     before = max(0, window + last_line * stride + _whole(length) - len(texels))
     window -= before
 
     for i in range(patch):
-        first, last, share_of_first, share_of_last = _texels_of_box(y + i * box, box, bottom, lowest)
+        first, last, too_much, part = _texels_of_box(y + i * box, box, bottom, lowest)
         if last < first:
             rows[i] = 0
             continue
         for k in range(0, _whole(length), LANES):
-            weights = np.float32(1), share_of_first, share_of_last
+            weights = np.float32(1), too_much, part
             _weigh(texels, window + first * stride + k, stride, last - first, weights, rows, i * rows.shape[1] + k)
-
     for i in range(0, patch, LANES):
         for k in range(0, _whole(length), LANES):
             corner = i * rows.shape[1] + k
             turned = k * columns.shape[1] + i
             _turn(rows, corner, rows.shape[1], columns, turned, columns.shape[1], LANES, LANES)
+    for c in range(channels):
+        _sum_across(columns, before + c - left * channels, channels, x, box, right, width - 1, boxes, out, c)
 
+
+@compile_
+def _sum_across(columns, corner, channels, x, box, right, furthest, boxes, out, channel):
+    """Average the boxes of one channel of a patch; the first texel of the level is at columns[corner]."""
+    patch, wide = out.shape[1], columns.shape[1]
     area = 1 / (255 * box * box)
-    step = channels * columns.shape[1]
     for j in range(0, patch, LANES):
         across = min(LANES, patch - j)
-        for c in range(channels):
-            for i in range(0, patch, LANES):
-                for number in range(across):
-                    first, last, share_of_first, share_of_last = _texels_of_box(
-                        x + (j + number) * box, box, right, width - 1
-                    )
-                    if last < first:
-                        boxes[number] = 0
-                        continue
-                    weights = np.float32(area), np.float32(area * share_of_first), np.float32(area * share_of_last)
-                    column = before + (first - left) * channels + c
-                    _weigh(columns, column * columns.shape[1] + i, step, last - first, weights, boxes, number * LANES)
-                _turn(boxes, 0, LANES, out, (c * patch + i) * patch + j, patch, min(LANES, patch - i), across)
+        for i in range(0, patch, LANES):
+            for number in range(across):
+                first, last, too_much, part = _texels_of_box(x + (j + number) * box, box, right, furthest)
+                if last < first:
+                    boxes[number] = 0
+                    continue
+                weights = np.float32(area), np.float32(area * too_much), np.float32(area * part)
+                at = (corner + first * channels) * wide + i
+                _weigh(columns, at, channels * wide, last - first, weights, boxes, number * LANES)
+            _turn(boxes, 0, LANES, out, (channel * patch + i) * patch + j, patch, min(LANES, patch - i), across)
 
 
 @compile_
 def _texels_of_box(start, box, end, furthest):
-    """Return its first and last texel, what the first has too much, and what the last has; none if last < first."""
+    """Return what to add up: (first, last, too_much, part), or last < first if the box lies outside.
+
+    The sum is that of the texels first, ..., last - 1, less `too_much` of the first, and `part` of the last.
+    """
     start, stop = min(max(start, 0.0), end), min(max(start + box, 0.0), end)
     if stop <= start:
         return 1, 0, np.float32(0), np.float32(0)
@@ -167,16 +239,18 @@ def _whole(length):
     return (length + LANES - 1) // LANES * LANES
 
 
+intrinsic_: Callable[[Callable], Any] = intrinsic  # what it returns takes no typing context, unlike what it is given
+
 _LINE = ir.VectorType(ir.FloatType(), LANES)
 _INDEX = ir.VectorType(ir.IntType(32), LANES)
 
 
-@intrinsic
+@intrinsic_
 def _weigh(_, source, at, step, count, weights, out, to):
     """Write a line of LANES numbers: all * (line 0 + ... + line count - 1) - less * line 0 + more * line `count`.
 
-    Line n begins at source[at + n * step], the result at out[to]; `weights` are (all, less, more); arrays are taken as
-    flat. Up to 256 lines of uint8 are added up exactly; a box of a level is at most 2 * FINEST texels high.
+    Line n begins at source[at + n * step] and the result at out[to], both arrays taken as flat. `weights` are (all,
+    less, more). Up to 256 lines of uint8 are added up exactly; a box is at most 2 * FINEST texels high.
     """
     whole = source.dtype == types.uint8
 
@@ -212,11 +286,11 @@ def _weigh(_, source, at, step, count, weights, out, to):
     return types.void(source, index, index, index, types.UniTuple(types.float32, 3), out, index), write
 
 
-@intrinsic
+@intrinsic_
 def _turn(_, source, at, step, out, to, out_step, height, width):
-    """Write the transpose of a square of LANES x LANES numbers, of it `height` rows and `width` columns.
+    """Transpose a square of LANES x LANES numbers, and write the first `height` rows and `width` columns of the result.
 
-    Row n of the square begins at source[at + n * step], and row n of the result at out[to + n * out_step]; arrays are
+    Row n of the square begins at source[at + n * step], row n of the result at out[to + n * out_step], both arrays
     taken as flat.
     """
 
@@ -247,25 +321,28 @@ def _turn(_, source, at, step, out, to, out_step, height, width):
 
 def _store_first(context: Any, builder: Any, kind: Any, array: Any, index: Any, row: Any, width: Any) -> None:
     """Store the first `width` of a row's lanes: all at once, or in parts of 8, 4, 2 and 1."""
-    with builder.if_else(builder.icmp_signed(">=", width, width.type(LANES))) as (all_of_them, some):
-        with all_of_them:
+    with builder.if_else(builder.icmp_signed(">=", width, width.type(LANES))) as (whole, part_of_it):
+        with whole:
             builder.store(row, _pointer(context, builder, kind, array, index, ir.FloatType())).align = 4
-        with some:
+        with part_of_it:
             rest, to = cgutils.alloca_once(builder, row.type), cgutils.alloca_once(builder, index.type)
             builder.store(row, rest)
             builder.store(index, to)
-            part = LANES // 2
-            while part:
-                bit = builder.and_(width, width.type(part))
+            for count in (LANES >> n for n in range(1, LANES.bit_length())):
+                bit = builder.and_(width, width.type(count))
                 with builder.if_then(builder.icmp_signed("!=", bit, width.type(0))):
-                    row, index = builder.load(rest), builder.load(to)
-                    first = ir.Constant(ir.VectorType(ir.IntType(32), part), list(range(part)))
-                    pointer = _pointer(context, builder, kind, array, index, ir.FloatType(), part)
-                    builder.store(builder.shuffle_vector(row, row, first), pointer).align = 4
-                    moved = ir.Constant(_INDEX, [(n + part) % LANES for n in range(LANES)])
-                    builder.store(builder.shuffle_vector(row, row, moved), rest)
-                    builder.store(builder.add(index, index.type(part)), to)
-                part //= 2
+                    _store_next(context, builder, kind, array, to, rest, count)
+
+
+def _store_next(context: Any, builder: Any, kind: Any, array: Any, to: Any, rest: Any, count: int) -> None:
+    """Store the first `count` lanes of `rest` at array[to], and advance both."""
+    row, index = builder.load(rest), builder.load(to)
+    first = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+    pointer = _pointer(context, builder, kind, array, index, ir.FloatType(), count)
+    builder.store(builder.shuffle_vector(row, row, first), pointer).align = 4
+    behind = ir.Constant(_INDEX, [(n + count) % LANES for n in range(LANES)])
+    builder.store(builder.shuffle_vector(row, row, behind), rest)
+    builder.store(builder.add(index, index.type(count)), to)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, number: Any, lanes: int = LANES) -> Any:
@@ -275,5 +352,6 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, numb
 
 
 def _all_lanes(builder: Any, value: Any) -> Any:
+    """Return a vector whose every lane is a value."""
     line = builder.insert_element(ir.Constant(_LINE, ir.Undefined), value, ir.IntType(32)(0))
     return builder.shuffle_vector(line, line, ir.Constant(_INDEX, [0] * LANES))

@@ -5,16 +5,16 @@ from foveal_env.registry import Registry
 SOURCES = Registry(
     "source",
     {
-        "digits": "foveal_env.sources.composed:Digits",
-        "mnist": "foveal_env.sources.composed:Mnist",
-        "fashion_mnist": "foveal_env.sources.composed:FashionMnist",
-        "kmnist": "foveal_env.sources.composed:Kmnist",
+        "digits": "foveal_env.sources.digits:Digits",
+        "mnist": "foveal_env.sources.digits:Mnist",
+        "fashion_mnist": "foveal_env.sources.digits:FashionMnist",
+        "kmnist": "foveal_env.sources.digits:Kmnist",
         "ladder": "foveal_env.sources.ladder:Ladder",
         "search": "foveal_env.sources.search:Search",
         "questions": "foveal_env.sources.questions:Questions",
         "cifar10": "foveal_env.sources.pictures:Cifar10",
         "imagenette": "foveal_env.sources.pictures:Imagenette",
-        "folder": "foveal_env.sources.pictures:Folder",
+        "folder": "foveal_env.sources.folder:Folder",
     },
     base="foveal_env.sources.base:Source",
 )

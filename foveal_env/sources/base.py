@@ -4,12 +4,17 @@ So nothing needs to be stored or sampled in order: test scene 7 is the same for 
 and an environment's stream of scenes does not depend on how many environments run beside it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from foveal_env.data import Scenes
+from foveal_env.kernels.hashing import shuffled
+from foveal_env.sources.canvas import PictureSet, SmallPictures
 
 SPLITS = ("train", "validation", "test")
+VALIDATION_SHARE = 0.1  # of the training part of a data set that comes in two parts
 
 
 class Source:
@@ -19,36 +24,47 @@ class Source:
         split: "train", "validation" or "test"; no underlying image is in two of them.
         channels: channels of the images, 1 or 3.
         classes: names of the classes; a label indexes them.
-        prompt_size: length Q of the prompt vectors, 0 for none.
-        prompt_names: in words, what the entries of a prompt stand for; a perception is asked what it has learned to be asked.
         count: number of different underlying images.
         knows_target: whether `Scenes.box` is known.
-        waits: whether scenes are read from files, so that it pays to let a worker make the next ones. Where they are
-            computed it does not: on two cores it cost 64 environments a third of their speed and 256 a tenth.
+        prompt_size: length Q of the prompt vectors, 0 for none.
+        prompt_names: meaning of each entry of a prompt, in words. A perception fits sources with the same names only.
+        canvas: side of the square canvas in px; None if there is none, or several.
+        canvases: sides of all square canvases in px; () if there is none.
+        reads_files: whether scenes are read from files; a worker then makes the next ones. It does not pay if scenes
+            are computed: on two cores it cost 64 environments a third of their speed and 256 a tenth.
     """
 
     split: str
     channels: int
     classes: tuple[str, ...]
-    prompt_size: int = 0
-    prompt_names: tuple[str, ...] = ()
     count: int
     knows_target: bool = False
+    prompt_size: int = 0
+    prompt_names: tuple[str, ...] = ()
+    canvas: int | None = None
+    canvases: tuple[int, ...] = ()
     reads_files: bool = False
 
     def __init__(self, split: str):
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        check_split(split)
         self.split = split
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
         raise NotImplementedError
 
-    def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
-        """Return a box [B, 4] for each scene that stage 1 looks near: the target's, or what may be mistaken for it.
+    @property
+    def questions(self) -> dict[str, dict[str, Any]]:
+        """Questions of the prompt by name: the "task" of each and its "config"; none by default."""
+        return {}
 
-        `progress` is the share of the training that is done.
+    def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
+        """Return a box for each scene that stage 1 looks near, [B, 4]: the target's, or what may be mistaken for it.
+
+        Args:
+            scenes: B scenes of this source.
+            generator: randomness.
+            progress: share of the training that is done, in [0, 1].
         """
         return scenes.box
 
@@ -59,3 +75,34 @@ class Source:
     def truth_text(self, scenes: Scenes, row: int) -> str:
         """Return the right answer of one of the scenes, in words; by default the name of its class."""
         return self.classes[int(scenes.label[row])]
+
+    @classmethod
+    def small_pictures(cls, split: str, pictures: PictureSet) -> SmallPictures:
+        """Return small pictures of a split, for other sources to lay on a canvas.
+
+        Raises ValueError by default: most sources have none.
+        """
+        raise ValueError(
+            "pictures_from must be a digit-type source (digits, mnist, fashion_mnist, kmnist) or 'folder', "
+            f"got {pictures.pictures_from!r}"
+        )
+
+
+def check_split(split: str) -> None:
+    """Raise ValueError unless `split` is one of SPLITS."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+
+
+def split_training(count: int, split: str) -> Tensor:
+    """Return the indices of a split of a data set with a separate test part: a tenth of the training part validates.
+
+    Args:
+        count: number of images in the part that `split` is taken from.
+        split: "train", "validation" or "test".
+    """
+    if split == "test":
+        return torch.arange(count)
+    order = shuffled(count)
+    validating = round(count * VALIDATION_SHARE)
+    return order[:validating] if split == "validation" else order[validating:]

@@ -1,4 +1,4 @@
-"""Scenes made ahead: a worker reads and prepares the next pictures while the present ones are looked at."""
+"""Scenes made ahead: a worker reads and prepares the next images while the present ones are looked at."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +18,13 @@ def _one_torch_thread(pool: ThreadPoolExecutor) -> None:
     torch.set_num_threads(threads)
 
 
-_worker = Threads("foveal_env.ahead", count=1, prepare=_one_torch_thread)
+_worker = Threads("foveal_env.prefetch", count=1, prepare=_one_torch_thread)
 
 
 class Prefetcher:
-    """Hands out the scenes of a source; those that were requested before are ready, or soon will be.
+    """Hands out the scenes of a source; those that were prefetched are ready, or soon will be.
 
-    A scene is a function of its index, so that whether, when and in which order scenes are requested changes nothing
-    but the time.
+    A scene is a function of its index. So prefetching changes the time it takes and nothing else.
     """
 
     def __init__(self, source: Source):
@@ -33,18 +32,23 @@ class Prefetcher:
         self._places: dict[int, tuple[Future, int]] = {}  # index of a scene: the batch it is made in, and its row
         self._process = os.getpid()  # a forked child has no worker that would finish them
 
-    def prefetch(self, index: Tensor) -> None:
-        """Begin to make the scenes that will be asked for next, by index [B] int64; any others are given up.
+    @property
+    def pending(self) -> set[int]:
+        """Indices of the scenes that were prefetched and not yet handed out."""
+        return set(self._places)
 
-        Does nothing for a source that does not wait for files.
+    def prefetch(self, index: Tensor) -> None:
+        """Begin to make the scenes that `get` will be asked for next, by index [B] int64; any others are given up.
+
+        Does nothing unless the source reads files.
         """
         if not self.source.reads_files:
             return
         numbers = list(dict.fromkeys(index.tolist()))
-        question = {number: self._places[number] for number in numbers if number in self._places}
-        for future in {future for future, _ in self._places.values()} - {future for future, _ in question.values()}:
+        kept = {number: self._places[number] for number in numbers if number in self._places}
+        for future in {future for future, _ in self._places.values()} - {future for future, _ in kept.values()}:
             future.cancel()
-        self._places, self._process = question, os.getpid()
+        self._places, self._process = kept, os.getpid()
         missing = [number for number in numbers if number not in self._places]
         if missing:
             future = _worker.submit(self.source.scenes, torch.tensor(missing))

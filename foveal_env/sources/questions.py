@@ -1,133 +1,112 @@
 """One scene, several questions: what is the large digit, where is the 7, how many 3s are there?"""
 
-import os
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from foveal_env.data import Scenes
-from foveal_env.sources.arranged import Arranged, boxes
+from foveal_env.sources.arrangement import Arrangement
+from foveal_env.sources.canvas import Canvas, PictureSet, boxes_at
 
-MOST = 3  # of the counted class
 QUESTIONS = ("large", "where", "count")
+LARGE, WHERE, COUNT = range(3)
+MAX_COUNT = 3  # pictures of the class that is counted
+WHOLE_IMAGE = (0.0, 0.0, 2.0, 2.0)  # as a box in gaze coordinates
 
 
-class Questions(Arranged):
-    """A large picture and four small ones; the prompt names the question and, where there is one, the class.
+class Questions(Arrangement):
+    """A large picture and four small ones; the prompt names the question and, if it has one, the class.
 
     - "large": which class is the large picture?
     - "where": where is the small picture of the named class? There is exactly one.
     - "count": how many of the named class are there, 0 to 3?
 
     The prompt is one of 3 questions, then one of K classes (none for "large"). ``scenes(index, question=...)`` asks the
-    same scene another question, by its number.
+    same scene another question: the number is added to that of its own question.
 
     Args:
         split: "train", "validation" or "test".
-        pictures_from: source of the pictures: a digit-type one, or "folder" with the option `folder`.
-        canvas: side of the square canvas in px, or several of them, each equally likely.
-        clutter: pieces of 8x8 px clutter on 100 x 100 px.
-        background: None is black; "photos" are scikit-learn's two photographs; any other value is a folder of pictures.
-        ask: the question that is asked, or None for all in turn.
-        augment: rotate, scale and shear each picture a little, at random; in the training split only.
-        side: px that pictures of a folder are resized to.
-        folder: the folder of classes, for ``pictures_from="folder"``.
-        root: folder of the data set, by default the variable FOVEAL_DATA.
-        download: fetch the data set into `root` if it is not there.
+        pictures: pictures to choose from.
+        surface: canvas, clutter, background and augmentation.
+        ask: question that is asked; None for all in turn.
+
+    Raises ValueError if the question is unknown, or there are too few classes.
     """
 
     def __init__(
         self,
         split: str = "train",
         *,
-        pictures_from: str = "digits",
-        canvas: int | list[int] = 180,
-        clutter: float = 4.0,
-        background: str | None = None,
+        pictures: PictureSet = PictureSet(),
+        surface: Canvas = Canvas(canvas=180, clutter=4.0),
         ask: str | None = None,
-        augment: bool = False,
-        side: int = 28,
-        folder: str = "",
-        root: str | os.PathLike | None = None,
-        download: bool = False,
     ):
         if ask not in (None, *QUESTIONS):
             raise ValueError(f"unknown question {ask!r}; known: {', '.join(QUESTIONS)}, or None for all")
-        super().__init__(
-            split,
-            pictures_from=pictures_from,
-            canvas=canvas,
-            clutter=clutter,
-            background=background,
-            augment=augment,
-            side=side,
-            folder=folder,
-            root=root,
-            download=download,
-            cell=2,
-            things=2 + MOST,
-        )
-        if len(self.classes) < 3 + MOST:
-            raise ValueError(f"the questions need at least {3 + MOST} classes, got {len(self.classes)}")
+        super().__init__(split, pictures, surface, scales=(2, *[1] * (1 + MAX_COUNT)))
+        if len(self.classes) < 3 + MAX_COUNT:
+            raise ValueError(f"the questions need at least {3 + MAX_COUNT} classes, got {len(self.classes)}")
         self.ask, self.prompt_names = ask, (*QUESTIONS, *self.classes)
         self.prompt_size = len(self.prompt_names)
-        self._sides = torch.tensor([2 * self.side, *[self.side] * (1 + MOST)])
 
     @property
     def questions(self) -> dict[str, dict[str, Any]]:
-        """The task of each question, and its options."""
+        """Questions that the prompt can ask, by name: the "task" of each and its "config"."""
         return {
             "large": {"task": "classify", "config": {"classes": list(self.classes)}},
             "where": {"task": "search", "config": {}},
-            "count": {"task": "classify", "config": {"classes": [str(number) for number in range(MOST + 1)]}},
+            "count": {"task": "classify", "config": {"classes": [str(number) for number in range(MAX_COUNT + 1)]}},
         }
 
     def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
         """Return scenes [B] on one canvas; `question` [B] is added to the number of the question."""
-        own = torch.arange(len(index))
-        asked = self.draw(index, 10) if self.ask is None else torch.full_like(index, QUESTIONS.index(self.ask))
-        asked = (asked + question) % len(QUESTIONS)
+        row = torch.arange(len(index))
+        own = self.draw(index, 10) if self.ask is None else torch.full_like(index, QUESTIONS.index(self.ask))
+        number = (own + question) % len(QUESTIONS)
         order = self.order(index)  # the class to find, the one to count, that of the large picture, and others
-        count = self.draw(index, 11) % (MOST + 1)
-        counted = torch.arange(MOST) < count[:, None]
-        small = torch.cat([order[:, :1], torch.where(counted, order[:, 1:2], order[:, 3 : 3 + MOST])], dim=1)
-        large = self.picture(order[:, 2:3], self.draw(index[:, None], 12))
-        which = self.picture(small, self.draw(index[:, None], 5, torch.arange(1 + MOST)))
-        corner = self.corners(index, canvas, self._sides)
-        box = torch.stack(
-            [
-                boxes(corner[:, 0], self._sides[0], canvas),
-                boxes(corner[:, 1], self._sides[1], canvas),
-                torch.tensor([0.0, 0.0, 2.0, 2.0]).expand(len(index), 4),  # to count, the whole image matters
-            ],
-            dim=1,
-        )
-        label = torch.stack([order[:, 2], order[:, 0], count], dim=1)
-        kind = torch.where(asked == 2, order[:, 1], order[:, 0])
-        named = nn.functional.one_hot(kind, len(self.classes)) * (asked > 0)[:, None]
-        layers = [
-            (self.shown(large, index, 1).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2), corner[:, :1]),
-            (self.shown(which, index), corner[:, 1:]),
-        ]
+        count = self.draw(index, 11) % (MAX_COUNT + 1)
+        corner = self.corners(index, canvas)
+        label = torch.stack([order[:, 2], order[:, 0], count], dim=1)  # to each question
         return Scenes(
-            images=self.painted(index, canvas, layers),
-            label=label[own, asked],
-            box=box[own, asked],
-            prompt=torch.cat([nn.functional.one_hot(asked, len(QUESTIONS)), named], dim=1).float(),
+            images=self.paint(index, canvas, self._layers(index, order, count, corner)),
+            label=label[row, number],
+            box=self._boxes(corner, canvas)[row, number],
+            prompt=self._prompts(number, order),
             index=index,
         )
 
-    def _asked(self, scenes: Scenes, row: int) -> str:
+    def _layers(self, index: Tensor, order: Tensor, count: Tensor, corner: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return pixels and corners of the large picture, and of the small ones."""
+        is_counted = torch.arange(MAX_COUNT) < count[:, None]
+        others = torch.where(is_counted, order[:, 1:2], order[:, 3 : 3 + MAX_COUNT])
+        small = torch.cat([order[:, :1], others], dim=1)
+        large = self.pictures.of_class(order[:, 2:3], self.draw(index[:, None], 12))
+        numbers = self.pictures.of_class(small, self.draw(index[:, None], 5, torch.arange(1 + MAX_COUNT)))
+        doubled = self.pixels(large, index, 1).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+        return [(doubled, corner[:, :1]), (self.pixels(numbers, index), corner[:, 1:])]
+
+    def _boxes(self, corner: Tensor, canvas: int) -> Tensor:
+        """Return the box that matters to each question, [B, 3, 4]; to count, the whole image does."""
+        box = boxes_at(corner[:, :2], self.sides[:2], canvas)  # of the large picture and of the one to find
+        return torch.cat([box, torch.tensor(WHOLE_IMAGE).expand(len(corner), 1, 4)], dim=1)
+
+    def _prompts(self, number: Tensor, order: Tensor) -> Tensor:
+        """Return the prompts [B, Q] of questions by number [B]; `order` [B, classes] begins with their classes."""
+        label = torch.where(number == COUNT, order[:, 1], order[:, 0])
+        classes = nn.functional.one_hot(label, len(self.classes)) * (number != LARGE)[:, None]
+        return torch.cat([nn.functional.one_hot(number, len(QUESTIONS)), classes], dim=1).float()
+
+    def _question(self, scenes: Scenes, row: int) -> str:
         return QUESTIONS[int(scenes.prompt[row, : len(QUESTIONS)].argmax())]
 
     def question_text(self, scenes: Scenes, row: int) -> str:
         """Return the question of a scene in words."""
-        named = self.prompt_names[len(QUESTIONS) + int(scenes.prompt[row, len(QUESTIONS) :].argmax())]
-        words = {"large": "what is the large one?", "where": f"where is the {named}?", "count": f"how many {named}s?"}
-        return words[self._asked(scenes, row)]
+        name = self.classes[int(scenes.prompt[row, len(QUESTIONS) :].argmax())]
+        texts = {"large": "what is the large one?", "where": f"where is the {name}?", "count": f"how many {name}s?"}
+        return texts[self._question(scenes, row)]
 
     def truth_text(self, scenes: Scenes, row: int) -> str:
         """Return the right answer of a scene in words."""
-        config = self.questions[self._asked(scenes, row)]["config"]
+        config = self.questions[self._question(scenes, row)]["config"]
         return config.get("classes", self.classes)[int(scenes.label[row])]

@@ -1,4 +1,4 @@
-"""Tasks: what is asked of a scene, as a head on the state and a judge of its answers."""
+"""Tasks: what is asked of a scene, as a head on the state and a score of its answers."""
 
 from foveal_env.registry import Registry
 

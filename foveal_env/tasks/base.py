@@ -1,4 +1,4 @@
-"""The contract of a task: a head on the state, and how its answer is judged; and the rewards made from that."""
+"""The contract of a task: a head on the state, and how its answer is scored; and the rewards made from that."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -11,15 +11,16 @@ from foveal_env.sources.base import Source
 
 
 class Task(nn.Module):
-    """Base of all tasks: a head, and how to judge it.
+    """Base of all tasks: a head, and how to score its answers.
 
-    A subclass is built from a state shape (N, D) and what `config_for` and `statistics_of` return as keyword arguments; any
-    others need a default, and can be changed when a world is made (`task_options`).
+    A subclass is built from a state shape (N, D) and from what `config_for` and `statistics_of` return, as keyword
+    arguments. Any other argument needs a default, and can be changed when a world is made (`task_options`).
 
     Attributes:
         needs_target: whether scenes must know where their target is.
         ends_on_success: whether an episode ends as soon as the answer is correct.
         answer_size: numbers in the prediction for one scene.
+        map_side: cells along each side of the map in which the head tells where the target is; 0 if it has none.
         rewards: rewards of its own by name, beside those of `REWARDS`: functions of the outcomes before and after a
             glimpse, and of whether it was the last, to [B] float.
     """
@@ -27,46 +28,61 @@ class Task(nn.Module):
     needs_target = False
     ends_on_success = False
     answer_size = 1
+    map_side = 0
     rewards: ClassVar[dict[str, Callable[[Outcome, Outcome, Tensor], Tensor]]] = {}
 
     def forward(self, state: Tensor) -> Tensor:
-        """Return the answer that the head reads off a state [B, N, D]."""
+        """Return the answers that the head reads off a state [B, N, D], one tensor [B, ...]."""
         raise NotImplementedError
 
+    def target_map(self, answer: Tensor) -> Tensor:
+        """Return how likely the target lies in each cell of the image, logits [B, map_side, map_side], rows along y."""
+        raise TypeError(f"the head of {type(self).__name__} has no map of cells")
+
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Judge answers for B scenes."""
+        """Return what answers [B, ...] to B scenes are worth."""
         raise NotImplementedError
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:
-        """Return what of a source the head depends on, as JSON: keyword arguments of the constructor."""
+        """Return the properties of a source that the head depends on, as JSON: keyword arguments of the constructor."""
         raise NotImplementedError
 
     @staticmethod
     def statistics_of(source: Source) -> dict[str, Any]:
-        """Return what else is measured once, on training scenes: more keyword arguments of the constructor."""
+        """Return statistics of training scenes, measured once: more keyword arguments of the constructor."""
         return {}
 
     def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
-        """Return the boxes [M, 4] that a drawing marks, by prediction and prompt [Q] of one scene; by default none."""
+        """Return the boxes [M, 4] that a drawing marks, by prediction and prompt [Q] of one scene; none by default."""
         return torch.empty(0, 4)
 
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor | None:
+        """Return the answer to one scene, [C, h, w] in [0, 1], if it is an image; by default None."""
+        return None
+
     def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
-        """Return the answer to one scene in a word or two, for a title; "" where it is drawn or cannot be said."""
+        """Return the answer to one scene in a word or two, for a title; "" if it is drawn or cannot be said."""
         return ""
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
-        """Return what else a step's info tells of B episodes, [B] each, by name."""
+        """Return more entries of a step's info for B episodes, [B] each, by name."""
         return {}
 
 
+def two_layers(state_shape: tuple[int, int], hidden: int, size: int) -> nn.Sequential:
+    """Return two layers that read the whole state: [B, N, D] to [B, size], with `hidden` units between them."""
+    tokens, width = state_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(tokens * width, hidden), nn.GELU(), nn.Linear(hidden, size))
+
+
 def gain(before: Outcome, after: Outcome, last: Tensor) -> Tensor:
-    """Reward the fall of the loss; the rewards of an episode sum to first loss - last loss."""
+    """Reward the fall of the loss; the rewards of an episode add up to first loss - last loss."""
     return before.loss - after.loss
 
 
 def probability(before: Outcome, after: Outcome, last: Tensor) -> Tensor:
-    """Reward the probability given to the truth after the glimpse (arXiv 2508.16317, 2604.20392)."""
+    """Reward the score after the glimpse: for a class, the probability of the truth (arXiv 2508.16317, 2604.20392)."""
     return after.score
 
 

@@ -23,7 +23,7 @@ class Classify(Task):
         return self.linear(state[:, 0])
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Judge logits [B, classes]: loss and probability are those of the true class."""
+        """Score logits [B, classes]: the loss is the cross-entropy, the score the probability of the true class."""
         loss = nn.functional.cross_entropy(answer.float(), scenes.label, reduction="none")
         prediction = answer.argmax(dim=-1)
         return Outcome(loss, (-loss).exp(), prediction == scenes.label, prediction)

@@ -3,21 +3,21 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task
+from foveal_env.tasks.base import Task, two_layers
 
-RIGHT = 0.5  # IoU from which on a box counts as right, as in PASCAL VOC
+MIN_IOU = 0.5  # of a correct box, as in PASCAL VOC
 
 
 class Locate(Task):
     """Regress the box of the target: its centre and its size.
 
-    Two layers read the whole state. The loss is log(1 + d) + the mean of |log(side / true side)|, where d is the
-    distance of the centres in sides of the target (`distance`): precise where it is near, and content with one of
-    several places where it is far, as a squared error is not. `probability` is the IoU, `correct` from 0.5 on.
+    Two layers read the whole state. The loss is log(1 + d) + the mean of |log(side / true side)|, and d is the distance
+    of the centres in sides of the target (`distance`). Near the target it is precise. Far from it, unlike a squared
+    error, it prefers one of several places to their mean. The score is the IoU, and a box is correct from 0.5 on.
     """
 
     needs_target = True
@@ -25,21 +25,20 @@ class Locate(Task):
 
     def __init__(self, state_shape: tuple[int, int]):
         super().__init__()
-        tokens, width = state_shape
-        self.read = nn.Sequential(nn.Flatten(), nn.Linear(tokens * width, width), nn.GELU(), nn.Linear(width, 4))
+        self.read = two_layers(state_shape, hidden=state_shape[1], size=4)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Return boxes [B, 4]: (x, y, width, height) in the coordinates of a gaze."""
+        """Return boxes [B, 4] (x, y, width, height) in gaze coordinates."""
         x, y, width, height = self.read(state).unbind(dim=-1)
         return torch.stack([x, y, width.clamp(-8, 1).exp(), height.clamp(-8, 1).exp()], dim=-1)
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Judge boxes [B, 4]."""
+        """Score boxes [B, 4]: the score is the IoU."""
         answer = answer.float()
         size = (answer[:, 2:] / scenes.box[:, 2:]).log().abs().mean(dim=-1)
         loss = distance(answer[:, :2], scenes.box).log1p() + size
         overlap = iou(answer, scenes.box)
-        return Outcome(loss, overlap, overlap >= RIGHT, answer)
+        return Outcome(loss, overlap, overlap >= MIN_IOU, answer)
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:

@@ -7,19 +7,21 @@ from torch import Tensor, nn
 
 from foveal_env.data import Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task
+from foveal_env.tasks.base import Task, two_layers
 from foveal_env.tasks.locate import distance
 
 
 class Point(Task):
-    """Point at the target. Beside another task in stage 1, it keeps in the state where the target is.
+    """Point at the target. As the auxiliary task of stage 1, it keeps in the state where the target is.
 
-    Two layers read the whole state. The loss is log(1 + d), d being the distance in sides of the target; `probability`
-    is 1 / (1 + d), and `correct` is a point within `tolerance` of the centre.
+    Two layers read the whole state. The loss is log(1 + d), and d is the distance in sides of the target. The score is
+    1 / (1 + d). A point within `tolerance` of the centre is correct.
 
     Args:
         state_shape: (N, D).
-        tolerance: distance that counts as right, in sides of the target.
+        tolerance: distance that counts as correct, in sides of the target.
+
+    Raises ValueError if the tolerance is not above 0.
     """
 
     needs_target = True
@@ -30,18 +32,18 @@ class Point(Task):
         if not tolerance > 0:
             raise ValueError(f"tolerance must be above 0 sides of the target, got {tolerance}")
         self.tolerance = tolerance
-        self.read = self.head(*state_shape)
+        self.read = self.head(state_shape)
 
-    def head(self, tokens: int, width: int) -> nn.Module:
-        """Return what reads a state [B, N, D]."""
-        return nn.Sequential(nn.Flatten(), nn.Linear(tokens * width, width), nn.GELU(), nn.Linear(width, 2))
+    def head(self, state_shape: tuple[int, int]) -> nn.Module:
+        """Return the layers that read a state [B, N, D]."""
+        return two_layers(state_shape, hidden=state_shape[1], size=2)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Return points [B, 2] in the coordinates of a gaze."""
+        """Return points [B, 2] (x, y) in gaze coordinates."""
         return self.read(state)
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Judge points [B, 2]."""
+        """Score points [B, 2]: the score is 1 / (1 + d), d the distance in sides of the target."""
         answer = answer.float()
         far = distance(answer, scenes.box)
         return Outcome(far.log1p(), 1 / (1 + far), far <= self.tolerance, answer)

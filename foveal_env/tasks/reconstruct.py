@@ -3,46 +3,49 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal_env.data import Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task
+from foveal_env.tasks.base import Task, two_layers
+
+MIN_EXPLAINED = 0.5  # share of the variance that a correct thumbnail explains
 
 
 class Reconstruct(Task):
-    """Paint the whole image in low resolution from the state; the loss is the squared error over the image's variance.
+    """Paint the whole image in low resolution from the state; the loss is the squared error over the images' variance.
 
-    Two layers read the whole state. The picture that is asked for is the largest centred square of the image, in
-    side x side box averages. A loss of 1 is that of a grey picture of the mean: what can be known without looking at
-    this image. `probability` is 1 - loss, not below 0; `correct` is a loss below 0.5: half of the variance explained.
+    Two layers read the whole state. The truth is the largest centred square of the image, in side x side box averages.
+    A grey thumbnail of the mean has a loss of 1: it is what can be known without looking at this image. The score is
+    1 - loss, not below 0: the share of the variance that is explained. A thumbnail is correct if that is above half.
 
     Args:
         state_shape: (N, D).
         channels: channels of the image.
-        variance: that of the averages over training images, in squares of full scale.
-        mean: their mean.
-        side: px of the picture.
+        variance: variance of the averages over training images, in squares of full scale.
+        mean: mean of these averages.
+        side: side of the thumbnail in px.
     """
 
     def __init__(self, state_shape: tuple[int, int], *, channels: int, variance: float, mean: float, side: int = 16):
         super().__init__()
-        tokens, width = state_shape
         self.shape, self.variance, self.mean = (channels, side, side), variance, mean
         self.answer_size = channels * side**2
-        self.read = nn.Sequential(
-            nn.Flatten(), nn.Linear(tokens * width, 2 * width), nn.GELU(), nn.Linear(2 * width, channels * side**2)
-        )
+        self.read = two_layers(state_shape, hidden=2 * state_shape[1], size=self.answer_size)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Return pictures [B, C, side, side], full scale being 1."""
+        """Return thumbnails [B, C, side, side]; full scale is 1."""
         return self.mean + self.read(state).unflatten(-1, self.shape)
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Judge pictures [B, C, side, side]."""
+        """Score thumbnails [B, C, side, side]: the score is the share of the variance that is explained."""
         answer = answer.float()
-        loss = (answer - small(scenes, self.shape[-1])).square().flatten(1).mean(dim=1) / self.variance
-        return Outcome(loss, (1 - loss).clamp(min=0), loss < 0.5, answer)
+        loss = (answer - scenes.images.thumbnails(self.shape[-1])).square().flatten(1).mean(dim=1) / self.variance
+        return Outcome(loss, (1 - loss).clamp(min=0), loss < 1 - MIN_EXPLAINED, answer)
+
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor:
+        """Return the picture itself, [C, side, side]."""
+        return prediction.view(self.shape)
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:
@@ -52,15 +55,8 @@ class Reconstruct(Task):
     @staticmethod
     def statistics_of(source: Source) -> dict[str, Any]:
         """Return mean and variance of some scenes in low resolution."""
-        pictures = small(source.scenes(torch.arange(64)), 16)
-        variance = pictures.var().item()
+        thumbnails = source.scenes(torch.arange(64)).images.thumbnails(16)
+        variance = thumbnails.var().item()
         if not variance:
             raise ValueError("the scenes of this source all look the same in low resolution: nothing to reconstruct")
-        return {"variance": float(f"{variance:.4g}"), "mean": round(pictures.mean().item(), 4)}
-
-
-def small(scenes: Scenes, side: int) -> Tensor:
-    """Return the largest centred square of each image, [B, C, side, side] in [0, 1]."""
-    size = scenes.images.size.float()
-    centre, square = size.flip(1)[:, None] / 2, size.amin(dim=1, keepdim=True)
-    return scenes.images.box_averages(centre, square, side)[:, 0]
+        return {"variance": float(f"{variance:.4g}"), "mean": round(thumbnails.mean().item(), 4)}

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal_env.data import Episode, Outcome, Scenes
+from foveal_env.tasks.base import two_layers
 from foveal_env.tasks.locate import distance
 from foveal_env.tasks.point import Point
 
@@ -13,27 +14,32 @@ CELLS = 16  # along a side of the image
 class Search(Point):
     """Point at the target that the prompt names; an episode ends in success within `tolerance` of its centre.
 
-    Two layers read the whole state and answer with a point, and with how likely the target lies in each of CELLS x
-    CELLS cells of the image. The loss is log(1 + d), d being the distance of the point in sides of the target, plus
-    the cross-entropy of the cells: a look that rules out a candidate lowers it, as in Najemnik and Geisler's ideal
-    searcher (Nature 434, 2005), where the point alone has nothing to gain before the target is found. `probability` is
-    that of the target's own cell.
+    Two layers read the whole state. They answer with a point, and with the probability of each of CELLS x CELLS cells
+    of the image that the target lies there. The loss is log(1 + d) plus the cross-entropy of the cells, and d is the
+    distance of the point in sides of the target. A look that rules out a candidate lowers the cross-entropy, as in
+    Najemnik and Geisler's ideal searcher (Nature 434, 2005); the point alone gains nothing before the target is found.
+    The score is the probability of the target's own cell.
 
     Args:
         state_shape: (N, D).
-        tolerance: distance that counts as found, in sides of the target.
+        tolerance: distance that counts as success, in sides of the target.
+
+    Raises ValueError if the tolerance is not above 0.
     """
 
     ends_on_success = True
+    map_side = CELLS
 
-    def head(self, tokens: int, width: int) -> nn.Module:
-        """Return what reads a state: [B, 2 + CELLS * CELLS], points and the logits of the cells, row by row."""
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(tokens * width, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 + CELLS**2)
-        )
+    def head(self, state_shape: tuple[int, int]) -> nn.Module:
+        """Return the layers that read a state, to points and the logits of the cells, [B, 2 + CELLS * CELLS]."""
+        return two_layers(state_shape, hidden=2 * state_shape[1], size=2 + CELLS**2)
+
+    def target_map(self, answer: Tensor) -> Tensor:
+        """Return the logits of the cells, [B, CELLS, CELLS], rows along y."""
+        return answer[:, 2:].unflatten(1, (CELLS, CELLS))
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Judge what `forward` returns."""
+        """Score what `forward` returns: the score is the probability of the target's own cell."""
         point, cells = answer.float().split((2, CELLS**2), dim=1)
         column, row = ((scenes.box[:, :2] + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
         surprise = nn.functional.cross_entropy(cells, row * CELLS + column, reduction="none")
@@ -43,10 +49,10 @@ class Search(Point):
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the distance in sides of the target, the length of the gaze's path in px, and SPL.
 
-        SPL is success weighted by path length (Anderson et al. 2018, arXiv 1807.06757): success x l / max(p, l), where
-        p is the length of the gaze's path and l that of the straight one, from the first gaze to where the target's
-        centre is no further than the tolerance, both in px of the image. Where that is no way at all, it is 1 for a
-        success whatever the path, since an episode cannot succeed before its first step.
+        SPL is success weighted by path length (Anderson et al. 2018, arXiv 1807.06757): success x l / max(p, l). The
+        gaze's path has the length p. The straight path from the first gaze to the first point within the tolerance has
+        the length l. Both are in px of the image. If l is 0, a success has an SPL of 1 whatever its path, because an
+        episode cannot succeed before its first step.
         """
         scenes, gazes = episode.scenes, episode.gazes[..., :2]
         half = scenes.images.size.flip(1)[:, None].to(gazes) / 2

@@ -1,21 +1,23 @@
 """Several questions to one encoder: the prompt says which, and each has its own head."""
 
+import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
+from foveal_env.tasks import TASKS
 from foveal_env.tasks.base import Task
 
 
 class Several(Task):
-    """One head for each question; the first entries of the prompt say, one of them 1, which question a scene asks.
+    """One head for each question. The first entries of the prompt say, one of them 1, which question a scene asks.
 
-    Each question is answered as its own task would; `prediction` is [B, W], padded with zeros
-    to the longest answer. No episode ends early.
+    Each question is scored as its own task would; `prediction` is [B, W], padded with zeros to the longest answer. No
+    episode ends early.
 
     Args:
         state_shape: (N, D).
@@ -28,8 +30,6 @@ class Several(Task):
     def __init__(
         self, state_shape: tuple[int, int], *, questions: dict[str, dict[str, Any]], **options: dict[str, Any]
     ):
-        from foveal_env.tasks import TASKS
-
         super().__init__()
         unknown = options.keys() - questions.keys()
         if unknown:
@@ -37,61 +37,73 @@ class Several(Task):
                 f"options of several questions are given by question, such as {{'where': {{'tolerance': 0.25}}}}: "
                 f"unknown question {', '.join(sorted(unknown))}; known: {', '.join(questions)}"
             )
-        questions = {
-            name: {**question, "config": {**question["config"], **options.get(name, {})}}
-            for name, question in questions.items()
-        }
-        kinds = {name: TASKS.resolve(question["task"]) for name, question in questions.items()}
-        self.heads = nn.ModuleDict(
-            {name: kinds[name](state_shape, **question["config"]) for name, question in questions.items()}
+        self.heads = nn.ModuleDict()
+        for name, question in questions.items():
+            kind = TASKS.resolve(question["task"])
+            self.heads[name] = kind(state_shape, **{**question["config"], **options.get(name, {})})
+        with torch.no_grad():
+            self.shapes = [head(torch.zeros(1, *state_shape)).shape[1:] for head in self._heads()]
+        self.answer_size = max(head.answer_size for head in self._heads())
+
+    def _heads(self) -> list[Task]:
+        return cast(list[Task], list(self.heads.values()))
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return the answers of all heads to every scene, one after another, [B, sum of their sizes]."""
+        answers = [head(state) for head in self._heads()]
+        return torch.cat(
+            [answer.reshape(len(state), math.prod(shape)) for answer, shape in zip(answers, self.shapes, strict=True)],
+            dim=1,
         )
-        self.answer_size = max(head.answer_size for head in self.heads.values())
 
-    def forward(self, state: Tensor) -> list[Tensor]:
-        """Return the answer of each head to every scene."""
-        return [head(state) for head in self.heads.values()]
+    def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
+        """Score the answer to the question that each scene asks; `answer` is what `forward` returns."""
+        parts = answer.split([math.prod(shape) for shape in self.shapes], dim=1)
 
-    def score(self, answer: list[Tensor], scenes: Scenes) -> Outcome:
-        """Judge the answer to the question that each scene asks."""
-        asked = self.asked(scenes.prompt)
-        parts, order = [], []
-        for number, (head, own) in enumerate(zip(self.heads.values(), answer, strict=True)):
-            rows = (asked == number).nonzero().flatten()
-            if len(rows):
-                judged = head.score(own[rows], scenes.rows(rows))
-                flat = judged.prediction.float().reshape(len(rows), -1)
-                padded = nn.functional.pad(flat, (0, self.answer_size - flat.shape[1]))
-                parts.append(Outcome(judged.loss, judged.score, judged.correct, padded))
-                order.append(rows)
-        return Outcome.cat(parts).rows(torch.cat(order).argsort())
+        def score_question(number: int, rows: Tensor) -> Outcome:
+            head, own = self._heads()[number], parts[number][rows].reshape(len(rows), *self.shapes[number])
+            outcome = head.score(own, scenes.rows(rows))
+            flat = outcome.prediction.float().reshape(len(rows), head.answer_size)
+            return replace(outcome, prediction=nn.functional.pad(flat, (0, self.answer_size - head.answer_size)))
 
-    def asked(self, prompt: Tensor) -> Tensor:
-        """Return the number of the question that prompts [..., Q] ask."""
+        return Outcome.by_group(self.question_of(scenes.prompt), score_question)
+
+    def question_of(self, prompt: Tensor) -> Tensor:
+        """Return the number of the question that prompts [..., Q] ask, [...] int64."""
         return prompt[..., : len(self.heads)].argmax(dim=-1)
 
     def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
-        """Return those of the question's own head."""
-        head = list(self.heads.values())[int(self.asked(prompt))]
+        """Return the boxes of the question's own head."""
+        head = self._head(prompt)
         return head.boxes(prediction[: head.answer_size], prompt)
 
+    def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
+        """Return the answer of the question's own head in words."""
+        head = self._head(prompt)
+        return head.answer_text(prediction[: head.answer_size], prompt)
+
+    def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor | None:
+        """Return the answer of the question's own head as an image; None if it is none."""
+        head = self._head(prompt)
+        return head.answer_image(prediction[: head.answer_size], prompt)
+
     def info(self, episode: Episode) -> dict[str, Tensor]:
-        """Return what the heads tell, each of the scenes that ask its question; NaN of the others."""
-        asked, outcome, told = self.asked(episode.scenes.prompt), episode.outcome, {}
-        for number, head in enumerate(self.heads.values()):
+        """Return the entries of all heads; each is NaN in the scenes that do not ask its question."""
+        question, outcome = self.question_of(episode.scenes.prompt), episode.outcome
+        columns: dict[str, Tensor] = {}
+        for number, head in enumerate(self._heads()):
             own = replace(outcome, prediction=outcome.prediction[:, : head.answer_size])
             for name, column in head.info(replace(episode, outcome=own)).items():
-                before = told.get(name, torch.full_like(column, torch.nan))
-                told[name] = torch.where(asked == number, column, before)
-        return told
+                before = columns.get(name, torch.full_like(column, torch.nan))
+                columns[name] = torch.where(question == number, column, before)
+        return columns
 
-    def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
-        """Return those of the question's own head."""
-        head = list(self.heads.values())[int(self.asked(prompt))]
-        return head.answer_text(prediction[: head.answer_size], prompt)
+    def _head(self, prompt: Tensor) -> Task:
+        return self._heads()[int(self.question_of(prompt))]
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:
-        """Return the questions that a source asks (its attribute `questions`)."""
-        if not hasattr(source, "questions"):
+        """Return the questions that a source asks; ValueError if it asks but one."""
+        if not source.questions:
             raise ValueError("the task 'several' needs a source that asks several questions, such as 'questions'")
         return {"questions": source.questions}

@@ -1,0 +1,96 @@
+"""The plots of search and stopping, and pictures of one scene under four prompts."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.files import DOCS
+from benchmarks.plots import draw_curve, end_at_100, line_style
+from benchmarks.search.ladder import GLIMPSES, LEARNERS, by_agent_on, world_of
+from benchmarks.search.prompts import CANVAS, search
+from benchmarks.search.training import FOLDER, policy_paths
+from foveal_agents.base import load_agent
+from foveal_agents.plots import save_figure
+from foveal_env.data import Episode, Scenes
+from foveal_env.world import World
+
+
+def plot_ladder(contents: dict[str, Any]) -> None:
+    """Plot success and SPL against the side of the canvas."""
+    figure = Figure((12, 4.5), layout="constrained")
+    both = figure.subplots(1, 2)
+    for axes, key, title in zip(both, ("success", "spl"), ("success", "SPL"), strict=True):
+        canvases = [int(canvas) for canvas in contents[key]]
+        runs = [by_agent_on(contents["ladder"], canvas, key) for canvas in canvases]
+        for name in runs[0]:
+            if name == "exhaustive":  # of as many glimpses as it takes
+                continue
+            values = 100 * np.array([found[name] for found in runs]).T  # [seeds, canvases]
+            style = "-" if name in LEARNERS else "--"
+            draw_curve(axes, canvases, values, ls=style, marker="o", ms=4, label=name)
+        axes.set_xscale("log")
+        axes.set_xticks(canvases, [str(canvas) for canvas in canvases])
+        axes.minorticks_off()
+        axes.set_xlabel("side of the canvas in px; the target has 28")
+        axes.set_ylabel(f"{title} (%)")
+        axes.set_title(f"{title} within {GLIMPSES} glimpses: mean and 95 % interval over seeds", fontsize=10)
+        axes.grid(alpha=0.3)
+        end_at_100(axes)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside center right", fontsize=8)
+    save_figure(DOCS / "search_ladder.png", figure)
+
+
+def plot_stop(contents: dict[str, Any]) -> None:
+    """Plot accuracy against mean glimpses, over costs, beside policies that cannot stop."""
+    figure = Figure((6.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    rows = [row for row in contents["stop"] if row["split"] == "test"]
+    mean = 100 * np.mean([row["accuracy"] for row in rows if row["glimpse_cost"] is None], axis=0)
+    axes.plot(np.arange(len(mean)), mean, "--", marker="o", ms=4, color="grey", label="fixed number of glimpses")
+    curve = []
+    for cost in dict.fromkeys(row["glimpse_cost"] for row in rows if row["glimpse_cost"] is not None):
+        own = [row for row in rows if row["glimpse_cost"] == cost]
+        x, y = [row["glimpses"] for row in own], [100 * row["accuracy"][-1] for row in own]
+        axes.plot(x, y, "o", ms=4, label=f"stops, cost {cost} nats a glimpse")
+        curve.append((np.mean(x), np.mean(y)))
+    axes.plot(*zip(*curve, strict=True), "-", color="black", lw=1, label="mean over five policies of each cost")
+    axes.set_xlabel("mean glimpses after the first look")
+    axes.set_ylabel("accuracy on test scenes (%)")
+    axes.grid(alpha=0.3)
+    axes.set_ylim(top=100)
+    axes.legend(fontsize=8)
+    save_figure(DOCS / "search_stop.png", figure)
+
+
+def draw_prompts(scenes: int = 3) -> None:
+    """Draw the same scenes under four prompts, as the first policy of GRPO searches them, if it is there."""
+    path = policy_paths(FOLDER / "ladder" / "grpo", "grpo")[0]
+    if not path.is_file():
+        print(f"search_prompts.png stays as it is: there is no {path}")
+        return
+    world = world_of(CANVAS)
+    agent = load_agent(path, world)
+    figure = Figure((11, 2.95 * scenes), layout="constrained")
+    axes = figure.subplots(scenes, 4)
+    for question in range(4):
+        shown = world.source.scenes(torch.arange(scenes), question=question)
+        last = search(world, agent, shown)
+        for row in range(scenes):
+            draw_search(axes[row, question], world, shown, last, row)
+    save_figure(DOCS / "search_prompts.png", figure)
+
+
+def draw_search(axes: Axes, world: World, shown: Scenes, last: Episode, row: int) -> None:
+    """Draw one search: path, target and answer, and in words whether it was found."""
+    drawn = world.draw(shown, row, last.gazes[row], last.outcome.prediction[row])
+    answer = (last.outcome.prediction[row].numpy() + 1) / 2 * (drawn.shape[1], drawn.shape[0])
+    axes.imshow(drawn)
+    axes.plot(*answer, "x", color="cyan", ms=9, mew=2.5)
+    axes.axis("off")
+    taken, right = int(last.glimpses[row]), bool(last.outcome.correct[row])
+    found = f"found at glimpse {taken}" if right else "not found"
+    title = f"{world.question_text(shown, row)} {found}"
+    axes.set_title(title, fontsize=9, color="black" if right else "firebrick")
