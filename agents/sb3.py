@@ -136,7 +136,8 @@ class StableBaselines(Agent):
 
     def __init_subclass__(cls, **keywords: Any):
         """Complete the defaults by those of the base class."""
-        cls.defaults = {**super(cls, cls).defaults, **cls.defaults}
+        bases = [vars(base).get("defaults", {}) for base in reversed(cls.__mro__)]
+        cls.defaults = {name: value for defaults in bases for name, value in defaults.items()}
         super().__init_subclass__(**keywords)
 
     def __init__(self, world: World, *, seed: int = 0, **options: Any):

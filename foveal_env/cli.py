@@ -226,7 +226,7 @@ def add_option(parser: Any, name: str, option: Option) -> None:
     about: dict[str, Any] = {"help": meaning(option.owner, name.rpartition(".")[2])}
     is_required = option.default is Parameter.empty
     if not is_required:
-        about["default"] = option.default
+        about["default"] = list(option.default) if option.annotation == Sequence[str] else option.default
     if option.annotation is bool and option.default is not None:
         parser.add_argument(f"--{name}", action=ActionYesNo(yes_prefix="", no_prefix="no_"), **about)
     elif option.annotation in LISTS:
