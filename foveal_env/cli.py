@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentError, ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
 
 from foveal_env.checkpoint import write_json
 from foveal_env.registry import Option, Registry, build, options_of, takes_any
@@ -209,7 +209,7 @@ def parse(title: str, about: str, places: Mapping[str, Place], words: Sequence[s
         add_option(groups.get(plug_in, parser), name, place.option)
     config = {key: value for key, value in config.items() if key in {*places, *groups} or not isinstance(value, dict)}
     if config:
-        parser.add_argument("--config", action=ActionConfigFile)
+        parser.add_argument("--config", action="config")
         words = [f"--config={json.dumps(config)}", *words]
     try:
         values = parser.parse_args(words)
