@@ -49,13 +49,14 @@ def index_page() -> str:
     for name in IDS:
         world = make_world(**IDS[name])
         early = ", less after success" if world.ends_on_success else ""
-        rows.append((f"[{short(name)}]({short(name)}.md)", QUESTIONS[name], f"{world.rules.glimpses}{early}"))
+        link, shown = f"[{short(name)}]({short(name)}.md)", image(name, width=150)
+        rows.append((link, QUESTIONS[name], f"{world.rules.glimpses}{early}", shown))
     return f"""# Environments
 
 Every id works at once and offline: its perception ships with the package, and its digits come with scikit-learn.
 The pages have the spaces, the rewards, the info, the arguments and the scores of each.
 
-{table(("id", "question", "glimpses"), rows)}
+{table(("id", "question", "glimpses", "an episode"), rows)}
 
 All ids are one class, [FovealEnv](../reference/foveal_env.env.md), with other defaults.
 [Environments](../guide/environments.md) in the guide explains what they share.
@@ -69,7 +70,9 @@ def page(name: str) -> str:
     return f"""# {short(name)}
 
 **{QUESTIONS[name][0].upper()}{QUESTIONS[name][1:]}**
-{picture(name)}
+
+{image(name, width=480)}
+
 {facts(name, world)}
 
 ## Example
@@ -142,13 +145,13 @@ def prose(kind: type) -> str:
     return "\n\n".join(part for part in (own, module) if part)
 
 
-def picture(name: str) -> str:
-    """Return a line that shows an episode, if there is one in docs/envs/."""
+def image(name: str, *, width: int) -> str:
+    """Return an image of an episode in px; nothing if there is none in docs/envs/."""
     gif = f"envs/{short(name)}.gif"
     if not (DOCS / gif).is_file():
         return ""
-    shown = f"Episodes of {short(name)}: the image, the windows of the last glimpse, and the path of the gaze."
-    return f'\n![{shown}](../{gif}){{ width="480" }}\n'
+    shown = f"An episode of {short(name)}: the image, the windows of the last glimpse, and the path of the gaze"
+    return f'![{shown}](../{gif}){{ width="{width}" }}'
 
 
 def facts(name: str, world: World) -> str:

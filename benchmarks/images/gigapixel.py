@@ -14,6 +14,7 @@ from foveal_encoders.base import Layout
 from foveal_env.images import Images
 from foveal_env.make import make_source
 from foveal_env.retina import extract
+from foveal_env.sources.pictures import WholeImages
 
 TO_THE_PIXEL = Layout(patch=16, zooms=8, zoom_range=(0.0, 10.5))  # of a slide, down to its own pixels
 
@@ -23,6 +24,7 @@ def write_mosaic(path: Path, across: int) -> None:
     import tifffile
 
     source = make_source("imagenette", "train")
+    assert isinstance(source, WholeImages)
     tile, side = 320, across * 160
     half = np.zeros((side // 2, side // 2, 3), np.uint8)
 

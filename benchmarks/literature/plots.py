@@ -34,7 +34,7 @@ def plot(path: Path, name: str, contents: dict[str, Any], groups: dict[str, Entr
         place.set_xlabel(title)
         place.set_ylabel(f"error on {'test' if place is axes[0] else 'validation'} scenes (%)")
         scale_errors(place)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside center right", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     axes[0].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes[0].set_title(f"{name}: mean and 95 % interval over runs", fontsize=10)
     save_figure(path, figure)
@@ -78,7 +78,7 @@ def plot_canvases(path: Path, name: str, contents: dict[str, Any], groups: dict[
     for axes in (left, right):
         scale_errors(axes)
         axes.set_ylabel("error on test scenes (%)")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside center right", fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     left.set_title(f"{name}: mean and 95 % interval over runs", fontsize=10)
     save_figure(path, figure)
 

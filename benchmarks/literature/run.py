@@ -29,8 +29,8 @@ FOLDER = RUNS / "literature"
 def pretrain(name: str, row: Row, seed: int) -> Path:
     """Pretrain a perception in all rounds, as far as that is not done; return its path."""
     before: Path | None = None
-    for number, settings in enumerate(row.rounds):
-        folder = Path(as_typed(FOLDER)) / name / f"perception-{seed}" / f"round-{number}"
+    folders = [Path(as_typed(FOLDER)) / name / f"perception-{seed}" / f"round-{n}" for n in range(len(row.rounds))]
+    for number, (folder, settings) in enumerate(zip(folders, row.rounds, strict=True)):
         if not (folder / "perception.safetensors").is_file():
             run_command(
                 "pretrain",
@@ -46,7 +46,7 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
                 },
             )
         before = folder
-    return folder / "perception.safetensors"
+    return folders[-1] / "perception.safetensors"
 
 
 def start_of_round(row: Row, before: Path, seed: int) -> dict[str, Any]:
