@@ -82,7 +82,7 @@ def policy(
     baselines = [make_agent(name, test, seed=seed, **agents.get(name, {})) for name in names]
     judged = tqdm([*baselines, learner], desc="evaluate", disable=None)
     rows, evaluations = zip(*[comparison.evaluate(test, each, seed) for each in judged], strict=True)
-    comparison.report(test, list(rows), evaluations[-1], made=world, command=command)
+    comparison.report(test, list(rows), (learner, evaluations[-1]), made=world, command=command)
     if learner.is_trainable:
         print(f"To see how it learned: tensorboard --logdir {folder}")
 
@@ -111,9 +111,9 @@ def evaluate(
     judged += [load_agent(path, there) for path in policies or ()]
     if not judged:
         raise ValueError("nothing to evaluate: name --policies or --baselines")
-    judged = tqdm(judged, desc="evaluate", disable=None)
-    rows, evaluations = zip(*[comparison.evaluate(there, each, seed) for each in judged], strict=True)
-    comparison.report(there, list(rows), evaluations[-1], made=world, command=command)
+    bar = tqdm(judged, desc="evaluate", disable=None)
+    rows, evaluations = zip(*[comparison.evaluate(there, each, seed) for each in bar], strict=True)
+    comparison.report(there, list(rows), (judged[-1], evaluations[-1]), made=world, command=command)
 
 
 def compare(
@@ -161,7 +161,7 @@ def compare(
             cpu_seconds = round(agent.spent.cpu_seconds, 1)
             entry |= {"train_cpu_seconds": cpu_seconds, "curve": training.read_curve(folder)}
         rows.append(entry)
-        shown = evaluation if agent.is_trainable or shown is None else shown
+        shown = (agent, evaluation) if agent.is_trainable or shown is None else shown
     if shown is None:
         raise ValueError("nothing to compare: name --learners or --baselines")
     comparison.report(there, rows, shown, made=world, command=command)
@@ -273,14 +273,20 @@ def show(
     if classes is None:
         raise ValueError(f"show needs a perception that names classes; the task of this one is {perception.task_name}")
     source = Unlabelled(images, channels=perception.encoder.inputs.channels, classes=classes, max_pixels=max_pixels)
-    saved = None if agent else read_policy(policy)
-    rules = Rules(glimpses=world["glimpses"], first_look=world["first_look"], **(saved.rules if saved else {}))
-    place = World(source, perception, rules)
-    looker = saved.agent(place) if saved else make_agent(agent, place, seed=seed, **agents.get(agent, {}))
+    rules = {"glimpses": world["glimpses"], "first_look": world["first_look"]}
+    if agent:
+        place = World(source, perception, Rules(**rules))
+        looker = make_agent(agent, place, seed=seed, **agents.get(agent, {}))
+    else:
+        saved = read_policy(policy)
+        place = World(source, perception, Rules(**rules, **saved.rules))
+        looker = saved.agent(place)
     evaluation = rollout.evaluate(place, looker, scenes=len(images), seed=seed)
     for number, path in enumerate(images):
         target = Path(out) / f"scan-{number}-{Path(path).stem}.png"
-        save_figure(target, scan_paths(place, evaluation, [number], columns=1, truth_known=False, width=9))
+        save_figure(
+            target, scan_paths(place, evaluation, [number], agent=looker, columns=1, truth_known=False, width=9)
+        )
         print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
 
 

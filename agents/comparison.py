@@ -51,14 +51,22 @@ class Comparison:
         return row(agent, evaluation), evaluation
 
     def report(
-        self, world: World, rows: list[dict[str, Any]], shown: rollout.Evaluation, *, made: dict[str, Any], command: str
+        self,
+        world: World,
+        rows: list[dict[str, Any]],
+        shown: tuple[Agent, rollout.Evaluation],
+        *,
+        made: dict[str, Any],
+        command: str,
     ) -> None:
         """Write results.json, results.csv and pictures; print the table, and what it says of each learned policy."""
         folder = Path(self.out)
         contents = results(world, rows, command=command, seed=self.seed, scenes=self.scenes, made=made)
         write_results(folder, contents)
         plot_accuracy(folder / "accuracy.png", contents)
-        save_figure(folder / "scan_paths.png", scan_paths(world, shown, range(min(8, self.scenes))))
+        agent, evaluation = shown
+        figure = scan_paths(world, evaluation, range(min(8, self.scenes)), agent=agent)
+        save_figure(folder / "scan_paths.png", figure)
         print(
             f"\nAccuracy (%) after each glimpse on {self.scenes:,} {world.source.split} scenes; 0 is the first look:\n"
         )

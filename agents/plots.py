@@ -157,15 +157,17 @@ def episode_gif(
         scene: index of the scene in the world's split.
         title: words on top; by default the agent, its seed and the split.
         seed: seed of an agent that draws its gaze.
-        room: width of a drawing in px.
+        room: width of a drawing in px; half as much again if the image is wide.
         seconds: time that a look is shown; the last one is shown four times as long.
     """
     generator = torch.Generator().manual_seed(seed)
     scenes = world.scenes(torch.tensor([scene]))
     episodes = [world.start(scenes)]
     for step in rollout(world, agent, episodes[0], generator=generator, greedy=True):
-        episodes += [] if step.before.ended.all() else [step.after]
+        episodes += [step.after] if step.after.glimpses > step.before.glimpses else []
     title = _title(agent, f"{world.source.split} scene {scene}") if title is None else title
+    wide = aspect(world, scenes, 0, episodes[0].outcome.prediction[0])
+    room = round(room * min(1.5, max(1.0, wide)))
     frames = [
         Image.fromarray(pixels_of(sheet([_frame(world, episode, room)], columns=1, title=title)))
         for episode in episodes
@@ -197,13 +199,19 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
     colours to a palette within NEAR, so that none but a mark's own may be that near to it.
     """
     marks = np.array([(0, 0, 0), (255, 255, 255), PATH, LAST, WINDOW, TRUTH, ANSWER])
-    colours = np.unique(np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames]), axis=0)
-    others = Image.fromarray(colours[None]).quantize(256 - len(marks)).convert("RGB")
-    others = np.unique(np.asarray(others)[0], axis=0)
-    is_own = np.abs(others[:, None].astype(int) - marks).max(axis=-1).min(axis=-1) > NEAR
+    colours = _different(np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames]))
+    reduced = Image.fromarray(colours[None].astype(np.uint8)).quantize(256 - len(marks)).convert("RGB")
+    others = _different(np.asarray(reduced)[0])
+    is_own = np.abs(others[:, None] - marks).max(axis=-1).min(axis=-1) > NEAR
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([marks, others[is_own]]).flatten().tolist())
     return palette
+
+
+def _different(colours: np.ndarray) -> np.ndarray:
+    """Return colours [N, 3] once each, as int64."""
+    numbers = np.unique(colours.astype(np.int64) @ (1 << 16, 1 << 8, 1))
+    return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1)
 
 
 def _asked(world: World, scenes: Scenes, row: int, answer: str) -> str:

@@ -49,30 +49,24 @@ def panel(
         room: px that the drawing may be wide; it is at most TALLEST times that in height.
         words: `above`, `below` and `colour` of the panel.
     """
-    wide = aspect(world, scenes, row, prediction)
     height, width = scenes.images.size[row].tolist()
-    high = min((room - GAP) / wide, TALLEST * room)
+    high = min((room - GAP) / aspect(world, scenes, row, prediction), TALLEST * room)
     side = max(1, round(high * max(1.0, width / height)))
-    image = world.draw(scenes, row, gazes, prediction, side=side)
-    return Panel(image, marks=_marks(world, scenes, row, prediction), **words)
+    image, found = world.draw(scenes, row, gazes, prediction, side=side), world.marks(scenes, row, prediction)
+    marks = ["path", "last", "windows"]
+    if found["truth"] is not None and not is_everything(found["truth"][0]):
+        marks.append("truth")
+    if found["answer_image"] is not None:
+        marks.append("box")
+    marks += ["point" if is_point(box) else "box" for box in found["answer"]]
+    return Panel(image, marks=tuple(marks), **words)
 
 
 def aspect(world: World, scenes: Scenes, row: int, prediction: Tensor) -> float:
     """Return the width over the height of a drawing; an answer that is an image stands beside the scene."""
     height, width = scenes.images.size[row].tolist()
-    beside = world.perception.task.answer_image(prediction.cpu(), scenes.prompt[row].cpu()) is not None
-    return (width + beside * min(height, width)) / height
-
-
-def _marks(world: World, scenes: Scenes, row: int, prediction: Tensor) -> tuple[str, ...]:
-    task, prompt, prediction = world.perception.task, scenes.prompt[row].cpu(), prediction.cpu()
-    points = [is_point(box) for box in task.boxes(prediction, prompt).numpy()]
-    drawn = {
-        "truth": world.source.knows_target and not is_everything(scenes.box[row].cpu().numpy()),
-        "box": not all(points) or task.answer_image(prediction, prompt) is not None,
-        "point": any(points),
-    }
-    return ("path", "last", "windows", *[mark for mark, is_drawn in drawn.items() if is_drawn])
+    is_beside = world.marks(scenes, row, prediction)["answer_image"] is not None
+    return (width + is_beside * min(height, width)) / height
 
 
 def legend() -> dict[str, Line2D]:
@@ -90,7 +84,8 @@ def legend() -> dict[str, Line2D]:
 def _line(label: str, colour: Colour, **style: Any) -> Line2D:
     rim = [Stroke(linewidth=style["linewidth"] + 1, foreground="0.25"), Normal()] if style["linewidth"] else None
     edge = {} if style.get("marker") == "x" else {"markeredgecolor": "0.25", "markeredgewidth": 0.7}
-    return Line2D([], [], label=label, color=np.array(colour) / 255, path_effects=rim, **{**edge, **style})
+    red, green, blue = (part / 255 for part in colour)
+    return Line2D([], [], label=label, color=(red, green, blue), path_effects=rim, **{**edge, **style})
 
 
 def sheet(panels: Sequence[Panel], *, columns: int, title: str = "") -> Figure:
@@ -129,15 +124,15 @@ def _put_legend(figure: Figure, marks: set[str]) -> int:
     renderer, extent = FigureCanvasAgg(figure).get_renderer(), None
     for columns in range(len(handles), 0, -1):
         box = figure.legend(
-            *(handles, [line.get_label() for line in handles]),
+            *(handles, [str(line.get_label()) for line in handles]),
             loc="lower center",
             ncols=columns,
-            fontsize=8.5,
+            fontsize=8.2,
             frameon=False,
             borderaxespad=0,
             handlelength=1.7,
             handletextpad=0.5,
-            columnspacing=1.0,
+            columnspacing=0.8,
         )
         extent = box.get_window_extent(renderer)
         if extent.width <= figure.get_figwidth() * DPI or columns == 1:

@@ -87,8 +87,8 @@ def pretrain(
         resume: go on from the checkpoint in the folder.
 
     Returns:
-        Accuracy after each look at the end of the training, for each agent of the validation; empty if nothing was left to
-        do.
+        Accuracy after each look at the end of the training, for each agent of the validation. It is empty if nothing
+        was left to do.
     """
     path, accuracy = folder / "training.safetensors", {}
     if resume:
@@ -171,7 +171,7 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
     """Add the scan paths and the accuracy on a few validation scenes to TensorBoard."""
     evaluation = evaluate(validation, agent, scenes=PICTURE_SCENES)
-    figure = scan_paths(validation, evaluation, range(8))
+    figure = scan_paths(validation, evaluation, range(8), agent=agent)
     writer.add_figure("validation/scan_paths", figure, agent.spent.glimpses)
     writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], agent.spent.glimpses)
 

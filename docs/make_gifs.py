@@ -8,12 +8,12 @@ from foveal_env import IDS
 from foveal_env.make import make_world
 
 FOLDER = Path(__file__).parent / "envs"
-EPISODES = {  # agent and test scene
-    "Classify-v0": ("spiral", 0),
-    "Search-v0": ("most_likely", 0),
-    "Locate-v0": ("oracle", 0),
-    "Reconstruct-v0": ("spiral", 0),
-    "Questions-v0": ("saliency", 0),
+EPISODES = {  # agent, and a test scene in which the answer changes on the way
+    "Classify-v0": ("spiral", 22),
+    "Search-v0": ("most_likely", 9),
+    "Locate-v0": ("saliency", 1),
+    "Reconstruct-v0": ("spiral", 15),
+    "Questions-v0": ("saliency", 15),
 }
 
 

@@ -1,7 +1,6 @@
 """Draws what an agent saw: the image, the windows of the last glimpse, and the path of its gaze. Pure."""
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -61,11 +60,11 @@ def draw(
     pencil.line(points, PATH, width=1.6)
     for box in [] if truth is None else truth:
         if not is_everything(box):
-            pencil.box(box, TRUTH, width=2.6)
+            pencil.box(box, TRUTH, width=3)
     answers = [] if answer is None else list(answer)
     for box in answers:
         if not is_point(box):
-            pencil.box(box, ANSWER, width=2.6, dashed=True)
+            pencil.box(box, ANSWER, width=3, dashed=True)
     _draw_dots(pencil, points)
     for box in answers:
         if is_point(box):
@@ -98,7 +97,7 @@ def _with_answer(drawn: np.ndarray, answer: np.ndarray) -> np.ndarray:
     side, gap = min(height, width), max(4, height // 40)
     pixels = (answer.clip(0, 1) * 255).round().astype(np.uint8)
     pencil = _Pencil(_resized(pixels, (side, side)))
-    pencil.box(np.array([0, 0, 2, 2]), ANSWER, width=2.6, dashed=True)
+    pencil.box(np.array([0, 0, 2, 2]), ANSWER, width=3, dashed=True)
     whole = np.full((height, width + gap + side, 3), 255, dtype=np.uint8)
     top = (height - side) // 2
     whole[:, :width], whole[top : top + side, width + gap :] = drawn, pencil.drawing()
@@ -114,7 +113,7 @@ def _draw_windows(
     centre, side = patch_squares(torch.tensor([size]), place[:, :2], layout, shift)
     half = np.array(size[::-1]) / 2
     for middle, across in zip(centre[0].numpy(), side[0].tolist(), strict=True):
-        pencil.box(np.concatenate([middle / half - 1, across / half]), WINDOW, width=1.2, is_inside=False)
+        pencil.box(np.concatenate([middle / half - 1, across / half]), WINDOW, width=1, is_inside=False)
 
 
 def _draw_dots(pencil: "_Pencil", points: np.ndarray) -> None:
@@ -125,8 +124,8 @@ def _draw_dots(pencil: "_Pencil", points: np.ndarray) -> None:
         pencil.dot(point, LAST, radius=4.8)
 
 
-def _draw_numbers(pencil: "_Pencil", points: np.ndarray, numbers: Sequence[int]) -> None:
-    """Write the numbers of points [T, 2] in px where there is room for them, with a line to those that are far."""
+def _draw_numbers(pencil: "_Pencil", points: np.ndarray, numbers: np.ndarray) -> None:
+    """Write the numbers [T] of points [T, 2] in px where there is room for them, with a line to those that are far."""
     radius = 8.5 * pencil.unit
     for place, point, number in zip(label_places(points, pencil.size, radius), points, numbers, strict=True):
         away = place - point
@@ -149,7 +148,7 @@ def label_places(points: np.ndarray, size: tuple[int, int], radius: float) -> np
         [T, 2], the middles of the numbers.
     """
     angle = np.arange(16) * math.pi / 8 - math.pi / 4  # above and to the right first
-    away = np.array([1.5, 2.5, 3.5, 4.5, 6.0, 7.5])[:, None] * radius
+    away = np.array([1.5, 2.5, 3.5, 4.5, 6.0, 7.5, 9.5, 12.0])[:, None] * radius
     offsets = np.stack([away * np.cos(angle), away * np.sin(angle)], axis=-1).reshape(-1, 2)
     high = np.maximum(np.array(size) - radius, radius)
     tries = (points[:, None] + offsets).clip(radius, high)  # [T, N, 2]
@@ -181,7 +180,7 @@ class _Pencil:
 
     def drawing(self) -> np.ndarray:
         """Return the picture with what was drawn, [h, w, 3] uint8."""
-        return np.asarray(self._image.reduce(FINE))
+        return np.array(self._image.reduce(FINE))
 
     def points(self, gazes: np.ndarray) -> np.ndarray:
         """Return gazes [..., 2] in px."""
@@ -200,14 +199,15 @@ class _Pencil:
         """Draw a box [4] in gaze coordinates; where it leaves the picture it follows the border if it `is_inside`."""
         inset = (width / 2 + 1) * self.unit if is_inside else -np.inf
         corners = self.points(np.stack([box[:2] - box[2:] / 2, box[:2] + box[2:] / 2]))
-        (left, top), (right, bottom) = corners.clip(inset, np.array(self.size) - inset)
+        middles = np.floor(corners.clip(inset, np.array(self.size) - inset)) + (FINE // 2) / FINE  # sharp lines
+        (left, top), (right, bottom) = middles
         ring = np.array([[left, top], [right, top], [right, bottom], [left, bottom], [left, top]])
         for start, end in pairwise(ring):
             for piece in _dashes(start, end, 6 * self.unit) if dashed else [np.stack([start, end])]:
                 self.line(piece, colour, width=width)
 
     def cross(self, point: np.ndarray, colour: Colour) -> None:
-        """Draw a small diagonal cross at a gaze [2]."""
+        """Draw a small diagonal cross at a gaze [2]; at the border if that lies outside."""
         arm = 7 * self.unit
         middle = self.points(point).clip(arm, np.array(self.size) - arm)
         for slope in (1, -1):

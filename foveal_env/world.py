@@ -7,6 +7,7 @@ a `World` holds what does not.
 import math
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -227,18 +228,25 @@ class World:
         Returns:
             [h, w, 3] uint8; an answer that is an image stands beside it.
         """
-        task, prompt, prediction = self.perception.task, scenes.prompt[row].cpu(), prediction.cpu()
-        answer_image = task.answer_image(prediction, prompt)
         return draw(
             scenes.images.pixels(row).cpu().numpy(),
             gazes.cpu().numpy(),
             self.layout,
             side=side,
             zoom_reach=self.rules.zoom_reach,
-            truth=scenes.box[row : row + 1].cpu().numpy() if self.source.knows_target else None,
-            answer=task.boxes(prediction, prompt).numpy(),
-            answer_image=None if answer_image is None else answer_image.numpy(),
+            **self.marks(scenes, row, prediction),
         )
+
+    def marks(self, scenes: Scenes, row: int, prediction: Tensor) -> dict[str, Any]:
+        """Return what `draw` marks: "truth", "answer" and "answer_image" as in `render.draw`, None if there is none."""
+        task, prompt, prediction = self.perception.task, scenes.prompt[row].cpu(), prediction.cpu()
+        image = task.answer_image(prediction, prompt)
+        is_marked = self.source.knows_target and image is None  # an image is the answer to all of the scene
+        return {
+            "truth": scenes.box[row : row + 1].cpu().numpy() if is_marked else None,
+            "answer": task.boxes(prediction, prompt).numpy(),
+            "answer_image": None if image is None else image.numpy(),
+        }
 
     def question_text(self, scenes: Scenes, row: int) -> str:
         """Return what is asked of a scene, in words; "" if there is but one question."""

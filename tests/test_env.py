@@ -240,14 +240,6 @@ def test_human_mode_shows_every_step(options, monkeypatch):
     env.close()
 
 
-def test_drawing_keeps_the_aspect_ratio():
-    from foveal_encoders.base import Layout
-
-    picture = foveal_env.draw(np.zeros((3, 50, 200), np.uint8), np.full((3, 2), np.nan), Layout())
-    assert picture.shape == (120, 480, 3)
-    assert not picture.any()
-
-
 def test_what_an_encoder_makes_while_the_environment_steps_can_be_trained_with(small_world):
     encoder, made = small_world.perception.encoder, []
     step = encoder.step
