@@ -257,7 +257,7 @@ class FovealEnv(gym.Env):
 
     | rows | range | meaning |
     |---|---|---|
-    | n tokens of width d | any finite value | what the encoder shows of its state, the prompt included; by default all of it |
+    | n tokens of width d | any finite value | what the encoder shows of its state, with the prompt; by default all |
     | one more row, with ``time_left=True`` | 0 to 1 | share of the glimpses that are left |
 
     ## Action
