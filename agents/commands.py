@@ -273,10 +273,14 @@ def show(
     if classes is None:
         raise ValueError(f"show needs a perception that names classes; the task of this one is {perception.task_name}")
     source = Unlabelled(images, channels=perception.encoder.inputs.channels, classes=classes, max_pixels=max_pixels)
-    saved = None if agent else read_policy(policy)
-    rules = Rules(glimpses=world["glimpses"], first_look=world["first_look"], **(saved.rules if saved else {}))
-    place = World(source, perception, rules)
-    looker = saved.agent(place) if saved else make_agent(agent, place, seed=seed, **agents.get(agent, {}))
+    rules = {"glimpses": world["glimpses"], "first_look": world["first_look"]}
+    if agent:
+        place = World(source, perception, Rules(**rules))
+        looker = make_agent(agent, place, seed=seed, **agents.get(agent, {}))
+    else:
+        saved = read_policy(policy)
+        place = World(source, perception, Rules(**rules, **saved.rules))
+        looker = saved.agent(place)
     evaluation = rollout.evaluate(place, looker, scenes=len(images), seed=seed)
     for number, path in enumerate(images):
         target = Path(out) / f"scan-{number}-{Path(path).stem}.png"

@@ -62,7 +62,7 @@ def results(
         "seed": seed,
         "task": world.perception.task_name,
         "source": made.get("source") or world.perception.spec["source"],
-        "canvas": getattr(world.source, "canvas", None),
+        "canvas": world.source.canvas,
         "glimpses": world.rules.glimpses,
         "sensor_pixels_per_glimpse": world.layout.pixels,
         "perception": str(made.get("perception")),

@@ -12,6 +12,7 @@ import stable_baselines3
 import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
@@ -111,8 +112,9 @@ class StableBaselines(Agent):
     Training proceeds in chunks of whole episodes. Each chunk begins with a seed of its own: an on-policy algorithm that
     was stopped between two of them goes on as if it had not been.
 
-    A subclass names the algorithm, and the options whose defaults are others than Stable-Baselines3's. Two lines do for
-    any algorithm of a package built on it: ``class Tqc(StableBaselines): algorithm = sb3_contrib.TQC``.
+    A subclass names the algorithm, and the options whose defaults differ from those of its base class, or are not
+    Stable-Baselines3's. Two lines do for any algorithm of a package built on it:
+    ``class Tqc(StableBaselines): algorithm = sb3_contrib.TQC``.
 
     Args:
         world: world that it trains on.
@@ -123,7 +125,7 @@ class StableBaselines(Agent):
 
     Attributes:
         algorithm: class of Stable-Baselines3.
-        defaults: options by name. The command line has these.
+        defaults: options by name, those of the base class included. The command line has these.
 
     Raises TypeError if an option is unknown; the error names those that are known.
     """
@@ -131,6 +133,12 @@ class StableBaselines(Agent):
     is_trainable = True
     algorithm: ClassVar[Any]
     defaults: ClassVar[dict[str, Any]] = {"num_envs": 64, "episodes": 1}
+
+    def __init_subclass__(cls, **keywords: Any):
+        """Complete the defaults by those of the base class."""
+        bases = [vars(base).get("defaults", {}) for base in reversed(cls.__mro__)]
+        cls.defaults = {name: value for defaults in bases for name, value in defaults.items()}
+        super().__init_subclass__(**keywords)
 
     def __init__(self, world: World, *, seed: int = 0, **options: Any):
         super().__init__(world, seed=seed)
@@ -167,6 +175,8 @@ class StableBaselines(Agent):
     def signature(cls) -> Signature:
         """Return the parameters of the constructor, with the options of `defaults` among them."""
         *own, others = super().signature().parameters.values()
+        if others.kind != Parameter.VAR_KEYWORD:  # a subclass has a constructor of its own
+            return Signature([*own, others])
         shown = []
         for name, value in cls.defaults.items():
             kind = list[int] if isinstance(value, list) else type(value)
@@ -245,7 +255,6 @@ class Ppo(StableBaselines):
     algorithm = stable_baselines3.PPO
     defaults: ClassVar[dict[str, Any]] = {
         "num_envs": 512,
-        "episodes": 1,
         "learning_rate": 3e-4,
         "n_epochs": 4,
         "batch_size": 1024,
@@ -277,7 +286,6 @@ class A2c(StableBaselines):
     algorithm = stable_baselines3.A2C
     defaults: ClassVar[dict[str, Any]] = {
         "num_envs": 256,
-        "episodes": 1,
         "learning_rate": 7e-4,
         "gamma": 0.3,
         "gae_lambda": 0.95,
@@ -307,7 +315,6 @@ class Sac(StableBaselines):
 
     algorithm = stable_baselines3.SAC
     defaults: ClassVar[dict[str, Any]] = {
-        "num_envs": 64,
         "episodes": 4,
         "learning_rate": 3e-4,
         "buffer_size": 100_000,
@@ -339,7 +346,7 @@ def _global_seed(seed: int) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            stable_baselines3.common.utils.set_random_seed(seed)
+            set_random_seed(seed)
             yield
     finally:
         random.setstate(python)

@@ -87,8 +87,8 @@ def pretrain(
         resume: go on from the checkpoint in the folder.
 
     Returns:
-        Accuracy after each look at the end of the training, for each agent of the validation; empty if nothing was left to
-        do.
+        Accuracy after each look at the end of the training, for each agent of the validation. It is empty if nothing
+        was left to do.
     """
     path, accuracy = folder / "training.safetensors", {}
     if resume:

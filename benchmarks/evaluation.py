@@ -12,7 +12,7 @@ BATCH_PIXELS = 2**27  # of the scenes that are held at once
 
 def evaluate_in_batches(world: World, agent: Agent, scenes: int) -> Evaluation:
     """Evaluate an agent with its own seed, with no more scenes at a time than memory holds."""
-    side = getattr(world.source, "canvas", None) or max(world.source.canvases)
+    side = max(world.source.canvases, default=1)
     return evaluate(world, agent, scenes=scenes, seed=agent.seed, batch=max(4, min(512, BATCH_PIXELS // side**2)))
 
 

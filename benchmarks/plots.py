@@ -6,23 +6,19 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmarks.statistics import half_width
-from foveal_agents.plots import BASELINES
+from foveal_agents.plots import line_style, spoken
 
 SEVERAL = 3  # runs from which on an interval is drawn: that of two runs is nine times as wide as they are apart
+OF_NETS = (":", "-.")  # how nets that read the whole image are drawn
 
 
-def draw_curve(axes: Axes, x: Any, runs: np.ndarray, **style: Any) -> Any:
-    """Draw the mean of runs [R, points] against x, and its 95 % interval if there are several; return the line."""
-    mean, half = runs.mean(axis=0), half_width(runs)
-    (drawn,) = axes.plot(x, mean, **style)
+def draw_curve(axes: Axes, x: Any, runs: np.ndarray, *, agent: str, marker: str = "o") -> None:
+    """Draw the mean of an agent's runs [R, points] against x, and its 95 % interval if there are several."""
+    mean, half, style = runs.mean(axis=0), half_width(runs), line_style(agent)
+    axes.plot(x, mean, marker=marker, markersize=4, label=spoken(agent), **style)
     if len(runs) >= SEVERAL:
-        axes.fill_between(x, mean - half, mean + half, color=drawn.get_color(), alpha=0.2, lw=0)
-    return drawn
-
-
-def line_style(agent: str) -> str:
-    """Return how the curve of an agent is drawn: dashed if it is a baseline."""
-    return "--" if agent in BASELINES else "-"
+        low, high = mean - half, np.minimum(mean + half, 100)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
 def end_at_100(axes: Axes) -> None:

@@ -19,6 +19,14 @@ IDS = {
     "foveal_env/Questions-v0": {"perception": "questions", "glimpses": 6},
 }
 
+QUESTIONS = {
+    "foveal_env/Classify-v0": "which digit is it?",
+    "foveal_env/Search-v0": "where is the digit that the prompt names?",
+    "foveal_env/Locate-v0": "where is the digit, and how large is it?",
+    "foveal_env/Reconstruct-v0": "what does the whole image look like?",
+    "foveal_env/Questions-v0": "which digit is the large one? where is the 7? how many 3s are there?",
+}
+
 for _id, _options in IDS.items():
     register(
         _id,
@@ -44,7 +52,7 @@ _PUBLIC = {
     "draw": "foveal_env.render",
 }
 
-__all__ = ["IDS", *_PUBLIC]
+__all__ = ["IDS", "QUESTIONS", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ Other than with jsonargparse alone, a flag needs no value (`--resume`, `--no_res
 import argparse
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import reduce
@@ -20,7 +21,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
 
 from foveal_env.checkpoint import write_json
-from foveal_env.registry import Option, Registry, build, options_of
+from foveal_env.registry import Option, Registry, build, options_of, takes_any
 
 LISTS = (list[str], list[str] | None, Sequence[str])
 
@@ -53,9 +54,16 @@ class PlugIns(NamedTuple):
     named_by: tuple[str, ...]  # options of the command that hold the names
     skip: Set[str] = frozenset()  # parameters that the command gives itself
 
-    def places(self, parameter: str, plug_in: str) -> dict[str, Place]:
-        """Return the places of one plug-in's options, prefixed by its short name or by its class in lower case."""
-        options, prefix = options_of(self.registry.resolve(plug_in)), plug_in.rpartition(":")[2].lower()
+    def places(self, parameter: str, plug_in: str, words: Sequence[str], config: Mapping[str, Any]) -> dict[str, Place]:
+        """Return the places of one plug-in's options, prefixed by its short name or by its class in lower case.
+
+        One that takes any keywords has what `words` and `config` name, too.
+        """
+        kind, prefix = self.registry.resolve(plug_in), plug_in.rpartition(":")[2].lower()
+        options = options_of(kind)
+        if takes_any(kind):
+            typed = [word.partition("=")[0].partition(".")[2] for word in words if word.startswith(f"--{prefix}.")]
+            options = {name: Option(Any, None, None, kind) for name in [*typed, *config.get(prefix, ())]} | options
         return {
             f"{prefix}.{name}": Place(option, (parameter, plug_in, name))
             for name, option in options.items()
@@ -122,7 +130,7 @@ class Program(NamedTuple):
         command, before = self.read([str(path)]) if resume and path.is_file() else (name, values)
         if command != name:
             raise ValueError(f"--resume: {path} is of {command!r}, not of {name!r}")
-        other = [key for key in values.keys() & before.keys() - self.may_change if values[key] != before[key]]
+        other = [key for key in values if key not in self.may_change and values[key] != before.get(key, values[key])]
         if other:
             raise ValueError(
                 f"--resume goes on with the run of {path}, whose {other[0]} is {before[other[0]]}, not "
@@ -169,7 +177,11 @@ def places_of(function: Callable[..., None], words: Sequence[str], config: Mappi
             continue
         naming = {name: own[name] for name in mark.named_by if name in own}
         for plug_in in names_in(words, naming, config):
-            places |= mark.places(parameter, plug_in)
+            new = mark.places(parameter, plug_in, words, config)
+            clash = {name.partition(".")[0] for name in new} & places.keys()
+            if clash:
+                raise ValueError(f"{plug_in!r}: its options begin with {clash.pop()!r}, an option; rename the class")
+            places |= new
     return places
 
 
@@ -196,12 +208,17 @@ def parse(title: str, about: str, places: Mapping[str, Place], words: Sequence[s
             groups[plug_in] = parser.add_argument_group(f"options of {plug_in}")
         add_option(groups.get(plug_in, parser), name, place.option)
     config = {key: value for key, value in config.items() if key in {*places, *groups} or not isinstance(value, dict)}
+    if config:
+        parser.add_argument("--config", action="config")
+        words = [f"--config={json.dumps(config)}", *words]
     try:
-        return parser.parse_args(words, namespace=parser.parse_object(config) if config else None)
+        values = parser.parse_args(words)
     except ArgumentError as error:
-        is_unknown = any(words in str(error).lower() for words in ("unrecognized", "not accepted"))
+        is_unknown = re.search("unrecognized|not accepted|not expected", str(error), re.IGNORECASE)
         known = f"; known: {' '.join(f'--{name}' for name in sorted(places))}"
         raise ValueError(f"{error}{known if is_unknown else ''}") from error
+    values.pop("config", None)
+    return values
 
 
 def add_option(parser: Any, name: str, option: Option) -> None:
@@ -209,7 +226,7 @@ def add_option(parser: Any, name: str, option: Option) -> None:
     about: dict[str, Any] = {"help": meaning(option.owner, name.rpartition(".")[2])}
     is_required = option.default is Parameter.empty
     if not is_required:
-        about["default"] = option.default
+        about["default"] = list(option.default) if option.annotation == Sequence[str] else option.default
     if option.annotation is bool and option.default is not None:
         parser.add_argument(f"--{name}", action=ActionYesNo(yes_prefix="", no_prefix="no_"), **about)
     elif option.annotation in LISTS:

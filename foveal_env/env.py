@@ -27,18 +27,26 @@ class FovealVectorEnv(VectorEnv):
     Row i behaves as the single environment `FovealEnv` reset with ``seed + i``, however many rows there are.
 
     ## Observation
-    `Box` of shape (num_envs, N, D), float32: the internal state of the frozen encoder. See `FovealEnv`.
+    `Box` of shape (num_envs, n, d), float32: the observations of `FovealEnv`.
 
     ## Action
-    `Box(-1, 1, (num_envs, A))`: the actions of `FovealEnv`.
+    `Box(-1, 1, (num_envs, A), float32)`: the actions of `FovealEnv`.
 
-    ## Arguments
-    num_envs: number of rows.
-    world: a ready `World`, in place of options.
-    autoreset_mode: an `AutoresetMode` or its value: "SameStep" (default), "NextStep" or "Disabled"; the last takes
-        ``reset(options={"reset_mask": mask})``.
-    render_mode: None or "rgb_array"; `render` then returns a tuple of pictures.
-    options: all other keyword arguments, those of `foveal_env.make_world`.
+    ## End
+    A row that ends begins anew in the same step ("SameStep"). Its info then holds the old episode's last observation
+    and info as `final_obs` and `final_info`. In mode "NextStep" it begins anew in the next step, which ignores its
+    action. In mode "Disabled" it waits for ``reset(options={"reset_mask": mask})``.
+
+    ## Info
+    Each entry of the info of `FovealEnv` is an array with one value a row. `_key` [num_envs] bool says in which rows
+    the entry `key` holds.
+
+    Args:
+        num_envs: number of rows, at least 1.
+        world: a ready `World`, in place of options.
+        autoreset_mode: an `AutoresetMode` or its value: "SameStep", "NextStep" or "Disabled".
+        render_mode: None or "rgb_array"; `render` then returns a tuple of images.
+        options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -239,38 +247,64 @@ class FovealEnv(gym.Env):
     """Look at an image a few patches at a time; the observation is what a frozen encoder made of them.
 
     ## Description
-    An image is hidden. Each step shows a frozen, pretrained, iterative encoder the patches around one point, coarse
-    and wide ones and sharp and small ones; its internal state is updated, and a frozen head answers the task from it.
-    The agent chooses where to look next so that the answer becomes right. The cost of a step does not depend on the
-    size of the image.
+    An image is hidden from the agent. A frozen, pretrained encoder takes a few square patches of it around one point.
+    The wide patches are coarse, and the narrow ones are sharp. The encoder updates its internal state from them, and a
+    frozen head answers the task from that state. The agent sees the state, and chooses the next point. Its aim is a
+    right answer within few glimpses. The cost of a step hardly depends on the size of the image.
 
     ## Observation
-    `Box` of shape (N, D), float32, any finite values: the internal state, N tokens of width D; with ``clock=True`` one
-    more row holds the share of the glimpses left.
+    The observation is the internal state of the encoder: a `Box` of shape (n, d), float32.
+
+    | rows | range | meaning |
+    |---|---|---|
+    | n tokens of width d | any finite value | what the encoder shows of its state, the prompt included; by default all of it |
+    | one more row, with ``time_left=True`` | 0 to 1 | share of the glimpses that are left |
 
     ## Action
-    `Box(-1, 1, (A,))`, A = 2: the gaze (x, y); (-1, -1) is the top-left corner of the image, (1, 1) the bottom-right.
-    With ``zoom=True`` a third entry shifts the zoom of every patch by up to `zoom_reach`, above 0 towards sharper and
-    narrower ones. With ``stop=True`` a last entry above 0 ends the episode; no glimpse is taken. Values outside are
-    clipped; NaN, infinity and wrong shapes raise ValueError.
+    The action is the gaze, the point of the image to look at: `Box(-1, 1, (A,), float32)`.
+
+    | entry | range | meaning |
+    |---|---|---|
+    | x | -1 to 1 | -1 is the left edge of the image, 1 the right edge |
+    | y | -1 to 1 | -1 is the top edge of the image, 1 the bottom edge |
+    | z, with ``zoom=True`` | -1 to 1 | times `zoom_reach`, added to every patch's zoom; above 0 they are narrower |
+    | the last, with ``stop=True`` | -1 to 1 | above 0 the episode ends, and no glimpse is taken |
+
+    Values outside are clipped. NaN, infinity and wrong shapes raise ValueError.
 
     ## Reward
-    "gain" (default): the fall of the head's loss, so the return is first loss - last loss. "probability": given to the
-    truth after the glimpse. "correct": 1 at the end if the answer is right, otherwise 0. Each glimpse costs `price`.
+    | `reward` | when | value |
+    |---|---|---|
+    | "gain", the default | every glimpse | fall of the head's loss; the return is the first loss less the last one |
+    | "probability" | every glimpse | score of the answer after the glimpse, 0 to 1 |
+    | "correct" | at the end | 1 if the answer is right, otherwise 0 |
+
+    Each glimpse costs `glimpse_cost`, 0 by default. A task may have more rewards of its own.
 
     ## Start and end
-    The episode begins with a look at the centre (``first_look="centre"``) or with none (``first_look=None``). It is
-    terminated after `glimpses` steps, before that by a stop or, in a search, by success, and never truncated.
+    The first look is at the centre of the image, and counts as no glimpse. With ``first_look=None`` there is none, and
+    the first observation is the constant initial state. The episode is terminated after `glimpses` steps. A stop of
+    the agent terminates it earlier, and so does success if the task ends on success. It is never truncated.
 
     ## Info
-    prediction (index of the class, or the box, point or picture that the task asks for), probability (given to the
-    truth), scene (its index: ``reset(options={"scene": index})`` shows it again), in the last step is_success, and what
-    the task adds: distance and iou, or distance, path_length and spl; of several questions, what the asked one adds.
+    | key | when | meaning |
+    |---|---|---|
+    | `prediction` | always | answer of the head: a class by its index, a point, a box or an image |
+    | `score` | always | how good the answer is, 0 to 1; the probability of the truth if the answer is a distribution |
+    | `scene` | always | index of the scene; ``reset(options={"scene": index})`` shows it again |
+    | `is_success` | last step | whether the answer is right |
+    | `distance` | tasks with a place | distance of the answer from the target's centre, in sides of the target |
+    | `iou` | `locate` | area that the answered box shares with the target's, over the area that both cover |
+    | `path_length` | `search` | length of the gaze's path, in px |
+    | `spl` | `search` | success weighted by path length (arXiv 1807.06757), 0 to 1 |
 
-    ## Arguments
-    world: a ready `World`, in place of options.
-    render_mode: None, "rgb_array" or "human".
-    options: all other keyword arguments, those of `foveal_env.make_world`.
+    ## Versions
+    v0: the first version, of release 0.1.0.
+
+    Args:
+        world: a ready `World`, in place of options.
+        render_mode: None, "rgb_array" or "human".
+        options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012

@@ -1,22 +1,26 @@
 """Shared fixtures: a small world that is quick to step, and the toy world whose best gaze is known."""
 
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
 import pytest
 import torch
+from data_sets import write_data_sets
+from image_files import write_folder
 
 from foveal_encoders.base import Layout
 from foveal_env.data import Outcome
 from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
+from foveal_env.registry import options_of
+from foveal_env.sources import SOURCES
+from foveal_env.sources.torchvision_data import import_datasets
 from foveal_env.world import Rules, World
 
 matplotlib.use("agg")
 torch.set_num_threads(1)
-
-SMALL = {"patch": 6, "zooms": 2, "width": 12, "depth": 1}  # options of an encoder that is quick to build
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +30,7 @@ def offline(monkeypatch):
 
     def guarded(self, address):
         if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"a test question to reach {address}")
+            raise AssertionError(f"a test asked to reach {address}")
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
@@ -36,6 +40,32 @@ def offline(monkeypatch):
 def tiny():
     """Options of an encoder that is quick to train."""
     return {"patch": 6, "zooms": 2, "width": 12, "depth": 1}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A user's folder of classes, of 20 images each; for tests that change nothing in it."""
+    return write_folder(tmp_path_factory.mktemp("folder"))
+
+
+@pytest.fixture(scope="session")
+def data_sets(tmp_path_factory):
+    """Data sets as torchvision keeps them, with few images; torchvision does not compare their checksums."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_datasets().cifar, "check_integrity", lambda path, md5=None: Path(path).is_file())
+        yield write_data_sets(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def open_source(folder, data_sets):
+    """Open any source by name, with little data of its own."""
+
+    def open_(name, split="test", **options):
+        known = options_of(SOURCES.resolve(name))
+        little = {"folder": str(folder)} if name == "folder" else {"root": str(data_sets)} if "root" in known else {}
+        return make_source(name, split, **{**little, **options})
+
+    return open_
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +79,12 @@ def small_perception(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def searching(tmp_path_factory):
+def searching(tmp_path_factory, tiny):
     """The path of a small untrained perception that searches."""
     options = {"canvas": 70, "candidates": 3}
-    perception = Perception.build(make_source("search", "train", **options), task="search", **SMALL)
-    perception.spec |= {"source": "search", "source_options": options}
+    perception = Perception.build(make_source("search", "train", **options), task="search", **tiny)
     path = tmp_path_factory.mktemp("perception") / "search.safetensors"
-    perception.save(path)
+    perception.save(path, source="search", source_options=options)
     return str(path)
 
 

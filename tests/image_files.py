@@ -30,9 +30,12 @@ def write_pyramid(path, image, factors=(1, 2, 4, 8), tile=32, **options):
     return path
 
 
-def write_folder(root):
-    for name in ("cat", "dog"):
-        (root / name).mkdir()
-        for number in range(20):
-            Image.fromarray(photo(10 + number, 40 - number, seed=number)).save(root / name / f"{number}.png")
+def write_folder(root, *, classes=("cat", "dog"), count=20):
+    """Write a folder of classes with images of several sizes, kinds and modes."""
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            mode = ("RGB", "L", "RGBA", "P", "CMYK")[number % 5]
+            image = Image.fromarray(photo(10 + number, 40 - number, seed=number)).convert(mode)
+            image.save(root / name / f"{number}.{'tiff' if mode == 'CMYK' else 'png'}")
     return root

@@ -9,27 +9,39 @@ import pytest
 import torch
 from image_files import write_folder
 
-from foveal_env.kernels.hashing import scramble
-from foveal_env.sources.composed import Digits
-from foveal_env.sources.pictures import Folder
+from foveal_env.sources.digits import Digits
+from foveal_env.sources.folder import Folder
 from foveal_env.sources.prefetch import Prefetcher
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return write_folder(tmp_path)
+def source(tmp_path):
+    """A folder of this test's own, whose validation scene i shows file i of 4."""
+    return Folder("validation", folder=write_folder(tmp_path))
+
+
+@pytest.fixture
+def made(source, monkeypatch):
+    """The batches that the source has made: the thread that did, and their indices."""
+    batches, scenes = [], source.scenes
+
+    def record(index):
+        batches.append((threading.current_thread().name, index.tolist()))
+        return scenes(index)
+
+    monkeypatch.setattr(source, "scenes", record)
+    return batches
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore")  # of forking a process with threads
-def test_a_forked_child_reads_and_does_not_wait_for_ever(folder):
-    source = Folder(folder=folder)
-    ahead = Prefetcher(source)
-    ahead.request(torch.arange(3))
+def test_a_forked_child_reads_and_does_not_wait_for_ever(source):
+    prefetcher = Prefetcher(source)
+    prefetcher.prefetch(torch.arange(3))
     child = os.fork()
     if not child:
         try:
-            os._exit(int(len(ahead.take(torch.arange(3))) != 3))
+            os._exit(int(len(prefetcher.get(torch.arange(3))) != 3))
         finally:
             os._exit(2)
     for _ in range(200):
@@ -43,49 +55,51 @@ def test_a_forked_child_reads_and_does_not_wait_for_ever(folder):
     assert status == 0
 
 
-def _shown(source, number):
-    """Return which picture scene `number` shows."""
-    return int(scramble(torch.tensor([number]), 0)[0] % source.count)
-
-
-def test_scenes_made_ahead_are_the_same_scenes():
+@pytest.mark.parametrize("rows", [[0, 1, 2], [3], [0, 3], [2, 1, 0], [0, 0]])
+def test_scenes_made_ahead_are_the_same_scenes(rows):
     source = Digits(canvas=40, clutter=2)
     source.reads_files = True
-    ahead, index = Prefetcher(source), torch.tensor([5, 3, 9, 4])
-    ahead.request(index[:3])
-    for chosen in ([0, 1, 2], [3], [0, 3]):
-        ahead.request(index)
-        for part in (index[chosen], index[chosen].flip(0), index[[0, 0]]):
-            scenes, expected = ahead.take(part), source.scenes(part)
-            assert torch.equal(scenes.index, part)
-            assert torch.equal(scenes.label, expected.label)
-            for row in range(len(part)):
-                assert torch.equal(scenes.images.pixels(row), expected.images.pixels(row))
+    prefetcher, index = Prefetcher(source), torch.tensor([5, 3, 9, 4])
+    for ahead in (index[:3], index):
+        prefetcher.prefetch(ahead)
+        scenes, expected = prefetcher.get(index[rows]), source.scenes(index[rows])
+        assert torch.equal(scenes.index, expected.index)
+        assert torch.equal(scenes.label, expected.label)
+        for row in range(len(rows)):
+            assert torch.equal(scenes.images.pixels(row), expected.images.pixels(row))
 
 
-def test_scenes_are_made_by_the_worker_once_and_its_errors_arrive(folder):
-    source = Folder(folder=folder)
-    made = []
-    scenes = source.scenes
-    source.scenes = lambda index: made.append((threading.current_thread().name, index.tolist())) or scenes(index)
-    ahead = Prefetcher(source)
-    ahead.request(torch.arange(4))
-    ahead.take(torch.tensor([1, 2]))
-    ahead.take(torch.tensor([3, 0]))
-    ahead.request(torch.tensor([7, 8]))
-    ahead.request(torch.tensor([8, 9]))  # 8 is under way already, 7 is given up
-    ahead.take(torch.tensor([9, 8]))
-    assert not ahead._places
-    assert [numbers for _, numbers in made] == [[0, 1, 2, 3], [7, 8], [9]]
-    assert "foveal_env.ahead" in made[0][0]
-    bad = source.paths[0]
-    good = [n for n in range(40) if source.paths[_shown(source, n)] != bad][:1]
-    bad_one = [n for n in range(400) if source.paths[_shown(source, n)] == bad][:1]
-    bad.unlink()
-    ahead.request(torch.tensor(good + bad_one))
-    assert len(ahead.take(torch.tensor(good))) == 1  # what another row would raise is not raised here
-    for path in source.paths:
-        path.unlink(missing_ok=True)
-    ahead.request(torch.arange(4))
+def test_scenes_are_made_once_and_by_the_worker(source, made):
+    prefetcher = Prefetcher(source)
+    prefetcher.prefetch(torch.arange(4))
+    prefetcher.get(torch.tensor([1, 2]))
+    assert prefetcher.pending == {0, 3}
+    prefetcher.get(torch.tensor([3, 0]))
+    assert not prefetcher.pending
+    assert [numbers for _, numbers in made] == [[0, 1, 2, 3]]
+    assert "foveal_env.prefetch" in made[0][0]
+
+
+def test_scenes_that_are_asked_for_no_more_are_given_up(source, made):
+    prefetcher = Prefetcher(source)
+    prefetcher.prefetch(torch.tensor([7, 8]))
+    prefetcher.prefetch(torch.tensor([8, 9]))  # 8 is under way already
+    assert prefetcher.pending == {8, 9}
+    prefetcher.get(torch.tensor([9, 8]))
+    assert [numbers for _, numbers in made] == [[7, 8], [9]]
+
+
+def test_nothing_is_made_ahead_unless_files_are_read():
+    prefetcher = Prefetcher(Digits(canvas=40))
+    prefetcher.prefetch(torch.arange(3))
+    assert not prefetcher.pending
+
+
+def test_an_error_arrives_with_the_scenes_that_have_it(source):
+    prefetcher = Prefetcher(source)
+    source.paths[0].unlink()
+    prefetcher.prefetch(torch.tensor([0, 1]))
+    assert len(prefetcher.get(torch.tensor([1]))) == 1  # the error of another row is not raised here
+    prefetcher.prefetch(torch.tensor([0, 1]))
     with pytest.raises(FileNotFoundError, match="no such image"):
-        ahead.take(torch.arange(4))
+        prefetcher.get(torch.tensor([0, 1]))

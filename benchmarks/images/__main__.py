@@ -1,4 +1,4 @@
-"""Any image at constant cost: time, error and memory of glimpses, from 64 px to a slide of 607 megapixels, beside what people use.
+"""Any image at constant cost: time, error and memory of glimpses, from 64 px to a slide of 607 megapixels.
 
 Needs the extra `bench` (`pip install -e ".[bench]"`) and Imagenette-160 under FOVEAL_DATA. Takes about ten minutes.
 ``--report`` makes page and plot again from results/images.json.

@@ -14,6 +14,7 @@ from foveal_encoders.base import Layout
 from foveal_env.images import Images
 from foveal_env.make import make_source
 from foveal_env.retina import extract
+from foveal_env.sources.pictures import WholeImages
 
 TO_THE_PIXEL = Layout(patch=16, zooms=8, zoom_range=(0.0, 10.5))  # of a slide, down to its own pixels
 
@@ -23,13 +24,14 @@ def write_mosaic(path: Path, across: int) -> None:
     import tifffile
 
     source = make_source("imagenette", "train")
+    assert isinstance(source, WholeImages)
     tile, side = 320, across * 160
     half = np.zeros((side // 2, side // 2, 3), np.uint8)
 
     def finest() -> Any:
         for row in range(0, across, 2):
             which = torch.arange(2 * across) + row * across
-            images, _ = source.pictures(which % source.count, which)
+            images, _ = source.images.read(which % source.count, which)
             squares = np.stack([images.pixels(number).permute(1, 2, 0).numpy() for number in range(2 * across)])
             band = squares.reshape(2, across, 160, 160, 3).transpose(0, 2, 1, 3, 4).reshape(tile, side, 3)
             half[row * 80 : row * 80 + 160] = band.reshape(160, 2, side // 2, 2, 3).mean((1, 3), dtype=np.float32)

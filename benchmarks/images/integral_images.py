@@ -1,33 +1,35 @@
-"""What a prepared image could be instead: integral images, as in arXiv 2604.20392, against the pyramid that was chosen.
+"""Integral images (arXiv 2604.20392) in place of pyramids: time, error and memory, all compiled.
 
-Compiled as the pyramid is. `rounded` is the papers' way, four corners in whole pixels of a table of 32 bits; `exact`
-interpolates a table of 64 bits between pixels, which is right for every box.
+`rounded` is the paper's way: four corners in whole pixels of a table of 32 bits. `exact` interpolates a table of 64
+bits between pixels, which is right for every box. Needs Imagenette-160 under FOVEAL_DATA.
 """
 
+import argparse
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numba import njit
+from torch import Tensor
 
-from benchmarks import RESULTS
-from benchmarks.images import LAYOUT, noise, random_gazes
-from benchmarks.images.accuracy import digit_scenes, photographs, shares
-from foveal_env.checkpoint import write_json
+from benchmarks.files import write_results
+from benchmarks.images.accuracy import shares
+from benchmarks.images.inputs import LAYOUT, digit_scenes, noise, photographs, random_gazes
 from foveal_env.images import Images
 from foveal_env.kernels.threads import share
 from foveal_env.retina import extract, patch_squares
 
 
 @njit(nogil=True, cache=True)
-def integrate(picture, table):
-    """Fill table [H + 1, W + 1, C] with the sums of picture [H, W, C]."""
-    for y in range(picture.shape[0]):
-        for c in range(picture.shape[2]):
+def integrate(image, table):
+    """Fill table [H + 1, W + 1, C] with the sums of an image [H, W, C]."""
+    for y in range(image.shape[0]):
+        for c in range(image.shape[2]):
             row = table[0, 0, 0] * 0
-            for x in range(picture.shape[1]):
-                row += picture[y, x, c]
+            for x in range(image.shape[1]):
+                row += image[y, x, c]
                 table[y + 1, x + 1, c] = table[y, x + 1, c] + row
 
 
@@ -80,80 +82,102 @@ def exact(table, centre, side, out, first, last):
                         out[number, k, i - 1, j - 1] = total / (255 * step * step)
 
 
-KINDS: dict[str, Any] = {"rounded": (rounded, np.uint32), "exact": (exact, np.float64)}
+TABLES: dict[str, Any] = {"rounded": (rounded, np.uint32), "exact": (exact, np.float64)}
+KINDS = ("pyramid", *TABLES)
 
 
-def prepared(picture: torch.Tensor, kind: str) -> np.ndarray:
-    """Return the table of a picture [C, H, W]."""
-    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-    table = np.zeros((pixels.shape[0] + 1, pixels.shape[1] + 1, pixels.shape[2]), KINDS[kind][1])
+def table_of(image: Tensor, kind: str) -> np.ndarray:
+    """Return the table [H + 1, W + 1, C] of an image [C, H, W]."""
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    table = np.zeros((pixels.shape[0] + 1, pixels.shape[1] + 1, pixels.shape[2]), TABLES[kind][1])
     integrate(pixels, table)
     return table
 
 
-def average(table: np.ndarray, kind: str, centre: torch.Tensor, side: torch.Tensor, patch: int) -> np.ndarray:
-    """Return the patches [N, C, P, P] of squares with centre [N, 2] and side [N]."""
+def average(table: np.ndarray, kind: str, centre: Tensor, side: Tensor, patch: int) -> np.ndarray:
+    """Return the patches [N, C, P, P] of squares with centre [N, 2] and side [N] in px."""
     out = np.empty((len(side), table.shape[2], patch, patch), np.float32)
     arrays = table, centre.double().numpy(), side.double().numpy(), out
-    share(lambda first, last: KINDS[kind][0](*arrays, first, last), len(side), seconds=8e-9 * out.size)
+    share(lambda first, last: TABLES[kind][0](*arrays, first, last), len(side), seconds=8e-9 * out.size)
     return out
 
 
-def main() -> None:
-    """Measure and write results/structures.json."""
-    gazes, results = random_gazes(16, 64), {}
-    for size in (64, 224, 8192):
-        picture = noise(size, size)
-        images = Images.prepare([picture]).rows(torch.zeros(64, dtype=torch.int64))
-        squares = [patch_squares(images.size, gaze, LAYOUT) for gaze in gazes]
-        squares = [(centre.flatten(0, 1), side.flatten()) for centre, side in squares]
-        tables = {kind: prepared(picture, kind) for kind in KINDS}
-        row: dict[str, Any] = {kind: [] for kind in ("pyramid", *KINDS)}
-        for _ in range(9):
-            start = time.perf_counter()
-            for gaze in gazes:
-                extract(images, gaze, LAYOUT)
-            row["pyramid"].append(time.perf_counter() - start)
+def milliseconds(call: Callable[[], Any]) -> float:
+    """Return the time of one call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def times_to_look(image: Tensor, *, rounds: int = 9) -> dict[str, float]:
+    """Return the median milliseconds of 64 glimpses; the kinds take turns, and the first round does not count."""
+    gazes = random_gazes(16, 64)
+    images = Images.prepare([image]).rows(torch.zeros(64, dtype=torch.int64))
+    squares = [patch_squares(images.size, gaze, LAYOUT) for gaze in gazes]
+    squares = [(centre.flatten(0, 1), side.flatten()) for centre, side in squares]
+    looks: dict[str, Callable[[], Any]] = {"pyramid": lambda: [extract(images, gaze, LAYOUT) for gaze in gazes]}
+    for kind in TABLES:
+        table = table_of(image, kind)
+        looks[kind] = lambda k=kind, t=table: [average(t, k, *square, LAYOUT.patch) for square in squares]
+    times = [[milliseconds(look) for look in looks.values()] for _ in range(rounds)]
+    medians = np.median(times[1:], axis=0) / len(gazes)
+    return {kind: round(float(median), 2) for kind, median in zip(looks, medians, strict=True)}
+
+
+def times_to_prepare(image: Tensor) -> dict[str, float]:
+    """Return the milliseconds of preparing an image once."""
+    times = {"pyramid": milliseconds(lambda: Images.prepare([image]))}
+    times |= {kind: milliseconds(lambda k=kind: table_of(image, k)) for kind in TABLES}
+    return {kind: round(value, 2) for kind, value in times.items()}
+
+
+def errors(image: Tensor, generator: torch.Generator, *, gazes: int = 16) -> dict[str, list[np.ndarray]]:
+    """Return |average - exact| of all boxes wider than a px, of every zoom at random gazes."""
+    size, images = torch.tensor([image.shape[1:]]), Images.prepare([image])
+    tables = {kind: table_of(image, kind) for kind in TABLES}
+    wrong: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+    for _ in range(gazes):
+        centre, side = patch_squares(size, torch.rand(1, 2, generator=generator) * 2 - 1, LAYOUT)
+        for k in (side[0] > LAYOUT.patch).nonzero().flatten().tolist():
+            square = centre[:, k], side[:, k]
+            truth = exact_patch(image, square[0][0].double(), side[0, k].item())
+            pyramid = images.box_averages(square[0][None], square[1][None], LAYOUT.patch)[0, 0].numpy()
+            wrong["pyramid"].append(np.abs(pyramid - truth).ravel())
             for kind, table in tables.items():
-                start = time.perf_counter()
-                for square in squares:
-                    average(table, kind, *square, LAYOUT.patch)
-                row[kind].append(time.perf_counter() - start)
-        results[f"milliseconds_64_glimpses_{size}"] = {
-            kind: round(float(np.median(times[1:])) / len(gazes) * 1e3, 2) for kind, times in row.items()
-        }
-        times = {}
-        for kind, prepare in {
-            "pyramid": lambda p=picture: Images.prepare([p]),
-            **{kind: lambda p=picture, k=kind: prepared(p, k) for kind in KINDS},
-        }.items():
-            start = time.perf_counter()
-            prepare()
-            times[kind] = round((time.perf_counter() - start) * 1e3, 2)
-        results[f"milliseconds_to_prepare_{size}"] = times
-    results["memory_over_decoded"] = {"pyramid": 1.34, "rounded": 4.0, "exact": 8.0}
+                wrong[kind].append(np.abs(average(table, kind, *square, LAYOUT.patch)[0] - truth).ravel())
+    return wrong
+
+
+def exact_patch(image: Tensor, centre: Tensor, side: float) -> np.ndarray:
+    """Return the exact averages [C, P, P] of a square with centre [2] and side in px."""
+    left, top = (centre - side / 2).tolist()
+    step, (height, width) = side / LAYOUT.patch, image.shape[1:]
+    rows, columns = shares(top, step, LAYOUT.patch, height), shares(left, step, LAYOUT.patch, width)
+    return (rows @ (image.double() / 255) @ columns.T).numpy()
+
+
+def statistics_of_errors() -> dict[str, dict[str, float]]:
+    """Return mean and 99.9th percentile of the errors over photographs and digit scenes, in grey values of 255."""
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, list] = {kind: [] for kind in ("pyramid", *KINDS)}
-    for picture in photographs() + digit_scenes():
-        size = torch.tensor([picture.shape[1:]])
-        images, tables = Images.prepare([picture]), {kind: prepared(picture, kind) for kind in KINDS}
-        for _ in range(16):
-            gaze = torch.rand(1, 2, generator=generator) * 2 - 1
-            centre, side = patch_squares(size, gaze, LAYOUT)
-            for number, (middle, length) in enumerate(zip(centre[0].double(), side[0].double(), strict=True)):
-                if length <= LAYOUT.patch:
-                    continue
-                corner, step = (middle - length / 2).tolist(), length.item() / LAYOUT.patch
-                rows, columns = (shares(corner[1 - a], step, LAYOUT.patch, size[0, a].item()) for a in (0, 1))
-                right = (rows @ (picture.double() / 255) @ columns.T).numpy()
-                one = centre[0, number : number + 1], side[0, number : number + 1]
-                pyramid = images.box_averages(one[0][None], one[1][None], LAYOUT.patch)[0, 0].numpy()
-                found["pyramid"].append(np.abs(pyramid - right).ravel())
-                for kind, table in tables.items():
-                    found[kind].append(np.abs(average(table, kind, *one, LAYOUT.patch)[0] - right).ravel())
-    for name, of in {"error_mean_255": np.mean, "error_p999_255": lambda e: np.quantile(e, 0.999)}.items():
-        results[name] = {kind: round(float(of(np.concatenate(e))) * 255, 3) for kind, e in found.items()}
-    write_json(RESULTS / "structures.json", {"command": "python -m benchmarks.images.integral_images", **results})
+    parts = [errors(image, generator) for image in photographs() + digit_scenes()]
+    wrong = {kind: np.concatenate([value for part in parts for value in part[kind]]) * 255 for kind in KINDS}
+    return {
+        "error_mean_255": {kind: round(float(values.mean()), 3) for kind, values in wrong.items()},
+        "error_p999_255": {kind: round(float(np.quantile(values, 0.999)), 3) for kind, values in wrong.items()},
+    }
+
+
+def main() -> None:
+    """Measure all, write results/integral_images.json and print it."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    results: dict[str, Any] = {}
+    for size in (64, 224, 8192):
+        image = noise(size, size)
+        results[f"milliseconds_64_glimpses_{size}"] = times_to_look(image)
+        results[f"milliseconds_to_prepare_{size}"] = times_to_prepare(image)
+    results["memory_over_decoded"] = {"pyramid": 1.34, "rounded": 4.0, "exact": 8.0}
+    results |= statistics_of_errors()
+    write_results("integral_images", {"command": "python -m benchmarks.images.integral_images", **results})
     for name, row in results.items():
         print(f"{name:36} {row}")
 

@@ -50,7 +50,10 @@ def figure_table(contents: dict[str, Any]) -> str:
         ["time of mixed sizes in one batch over uniform ones", f"{contents['mixed_over_uniform']} x"],
         ["16 px patches a second from 224 px RGB", f"{contents['patches_per_second_224']:,}"],
         [f"32 px crops a second {library}, its steps", f"{contents['crops_over_ap_gym_224']} x"],
-        [f"32 px crops a second {library}, its cropping alone", f"{contents['crops_over_ap_gym_224_cropping_alone']} x"],
+        [
+            f"32 px crops a second {library}, its cropping alone",
+            f"{contents['crops_over_ap_gym_224_cropping_alone']} x",
+        ],
         ["error against the exact box average, mean", f"{contents['error_mean'] * 255:.2f}/255"],
         ["error against the exact box average, 99.9th percentile", f"{contents['error_p999'] * 255:.2f}/255"],
         ["memory of a prepared image over its decoded size", f"{contents['memory_over_decoded']} x"],

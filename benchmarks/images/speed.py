@@ -1,6 +1,7 @@
 """The time of a glimpse by size of the image, of mixed sizes, and beside ap_gym."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def glimpse_with_encoder(batches: dict[str, Images]) -> dict[str, float]:
     }
 
 
-def beside_ap_gym() -> dict[str, float]:
+def beside_ap_gym() -> dict[str, Any]:
     """Count the crops a second of 64 images of 224 px, a glimpse of 32 px, here and in ap_gym; grey in both."""
     version, env, crop_alone = ap_gym_environment()
     action = {"action": env.action_space["action"].sample(), "prediction": np.zeros((64, 2), np.float32)}
@@ -91,14 +92,14 @@ def beside_ap_gym() -> dict[str, float]:
 def ap_gym_environment() -> tuple[str, Any, Callable[[], Any]]:
     """Return ap_gym's version, 64 of its environments that have begun, and what crops without a step."""
     try:
-        import ap_gym
-        from ap_gym.envs.image import CircleSquareDataset, ImagePerceptionConfig
-        from ap_gym.envs.image_classification import ImageClassificationVectorEnv
+        ap_gym, image, classification = (
+            import_module(f"ap_gym{name}") for name in ("", ".envs.image", ".envs.image_classification")
+        )
     except ImportError as error:
         raise SystemExit('this comparison needs ap_gym: pip install -e ".[bench]"') from error
 
-    data = CircleSquareDataset(image_shape=(224, 224), object_extents=32)
-    config = ImagePerceptionConfig(data, sensor_size=(32, 32), step_limit=10**9, prefetch=False)
-    env = ImageClassificationVectorEnv(64, config)
+    data = image.CircleSquareDataset(image_shape=(224, 224), object_extents=32)
+    config = image.ImagePerceptionConfig(data, sensor_size=(32, 32), step_limit=10**9, prefetch=False)
+    env = classification.ImageClassificationVectorEnv(64, config)
     env.reset(seed=0)
     return ap_gym.__version__, env, env._ImageClassificationVectorEnv__image_perception_module._get_obs

@@ -1,0 +1,1 @@
+"""The rows of the glimpse literature: each with perceptions, policies and baselines of its own."""

@@ -79,7 +79,7 @@ def folder_of(stage: str, name: str) -> Path:
 
 
 def measure_policy(folder: Path, perception: Path, changes: dict[str, Any]) -> dict[str, Any]:
-    """Train a policy on a perception, if that is not done; return its accuracy, those of its baselines, and the date."""
+    """Train a policy on a perception, if that is not done; return accuracies, also of its baselines, and the date."""
     if not (folder / "results.json").is_file():
         run_command(
             "compare",

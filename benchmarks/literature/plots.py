@@ -1,5 +1,6 @@
 """The plots of the literature rows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.entries import Entries, errors, on_canvas, reads_whole_image
-from benchmarks.plots import SEVERAL, draw_curve, end_at_100, line_style
+from benchmarks.plots import OF_NETS, SEVERAL, draw_curve, end_at_100
 from benchmarks.statistics import half_width
-from foveal_agents.plots import save_figure
+from foveal_agents.plots import line_style, save_figure, spoken
 
 TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100)  # %
 
@@ -20,28 +21,26 @@ def plot(path: Path, name: str, contents: dict[str, Any], groups: dict[str, Entr
     """Plot the error by glimpse, and the learning curves against glimpses and against seconds."""
     first = 0 if contents["first_look"] else 1
     figure = Figure((15, 4.5), layout="constrained")
-    axes, nets = figure.subplots(1, 3), 0
+    axes, nets = figure.subplots(1, 3), iter(OF_NETS)
     for agent, entries in groups.items():
         found = errors(entries)
         if reads_whole_image(entries):
-            axes[0].axhline(found[0, -1], ls=(":", "-.")[nets % 2], color="black", label=f"{agent} (whole image)")
-            nets += 1
+            axes[0].axhline(found[0, -1], linestyle=next(nets), color="dimgrey", label=f"{agent} (whole image)")
             continue
-        style = {"ls": line_style(agent), "marker": "o", "ms": 4, "label": agent}
-        drawn = draw_curve(axes[0], np.arange(found.shape[1])[first:], found[:, first:], **style)
-        plot_learning(axes[1:], entries, drawn.get_color())
+        draw_curve(axes[0], np.arange(found.shape[1])[first:], found[:, first:], agent=agent)
+        plot_learning(axes[1:], agent, entries)
     seen = "glimpses" if first else "glimpses after the first look"
     for place, title in zip(axes, (seen, "thousand glimpses of training", "seconds of training"), strict=True):
         place.set_xlabel(title)
         place.set_ylabel(f"error on {'test' if place is axes[0] else 'validation'} scenes (%)")
         scale_errors(place)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside center right", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     axes[0].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes[0].set_title(f"{name}: mean and 95 % interval over runs", fontsize=10)
     save_figure(path, figure)
 
 
-def plot_learning(axes: list[Axes], entries: Entries, colour: str) -> None:
+def plot_learning(axes: Sequence[Axes], agent: str, entries: Entries) -> None:
     """Plot the learning curves of an agent, if it has any, against thousand glimpses and against seconds."""
     curves = [entry["curve"] for entry in entries if entry.get("curve")]
     if not curves:
@@ -50,7 +49,7 @@ def plot_learning(axes: list[Axes], entries: Entries, colour: str) -> None:
     accuracy = np.array([[point["accuracy"] for point in curve[:points]] for curve in curves])
     for place, key, scale in zip(axes, ("glimpses", "seconds"), (1000, 1), strict=True):
         x = np.mean([[point[key] for point in curve[:points]] for curve in curves], axis=0) / scale
-        draw_curve(place, x, 100 * (1 - accuracy), color=colour)
+        draw_curve(place, x, 100 * (1 - accuracy), agent=agent, marker="")
 
 
 def plot_canvases(path: Path, name: str, contents: dict[str, Any], groups: dict[str, Entries]) -> None:
@@ -61,9 +60,10 @@ def plot_canvases(path: Path, name: str, contents: dict[str, Any], groups: dict[
     for agent, entries in groups.items():
         found = [errors(on_canvas(entries, canvas))[:, -1] for canvas in canvases]
         halves = [float(half_width(values)) if len(values) >= SEVERAL else 0.0 for values in found]
-        whole = reads_whole_image(entries)
-        style, label = (":", f"{agent} (whole image)") if whole else (line_style(agent), agent)
-        left.errorbar(canvases, [v.mean() for v in found], halves, ls=style, marker="o", ms=4, label=label)
+        style, label = line_style(agent), spoken(agent)
+        if reads_whole_image(entries):
+            style, label = {"color": "dimgrey", "linestyle": OF_NETS[0]}, f"{agent} (whole image)"
+        left.errorbar(canvases, [v.mean() for v in found], halves, marker="o", markersize=4, label=label, **style)
     for number, canvas in enumerate(canvases):
         mean = errors(on_canvas(groups["grpo"], canvas)).mean(axis=0)
         (drawn,) = right.plot(np.arange(len(mean)), mean, color=f"C{number}", marker="o", ms=4)
@@ -78,7 +78,7 @@ def plot_canvases(path: Path, name: str, contents: dict[str, Any], groups: dict[
     for axes in (left, right):
         scale_errors(axes)
         axes.set_ylabel("error on test scenes (%)")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside center right", fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     left.set_title(f"{name}: mean and 95 % interval over runs", fontsize=10)
     save_figure(path, figure)
 

@@ -43,14 +43,16 @@ def first_states(world: World, scenes: int) -> tuple[Tensor, Tensor, Tensor, Ten
         bright = nn.functional.avg_pool2d(pixels, 3, stride=1, padding=1).flatten(1)
         column, row = ((shown.box[:, :2] + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
         parts.append((state, bright, row * CELLS + column, shown.images.size[:, 0]))
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    states, bright, cells, sides = (torch.cat(part) for part in zip(*parts, strict=True))
+    return states, bright, cells, sides
 
 
 def share_named(scores: Tensor, targets: Tensor, sides: Tensor) -> dict[int, tuple[float, float]]:
-    """Return how often the best cell of scores [S, CELLS * CELLS] is the target's, and one of the best five, by side."""
+    """Return how often the best cell of scores [S, cells] is the target's, or one of the best five, by side."""
     five = scores.topk(5).indices == targets[:, None]
+    first, any_of_five = five[:, 0].float(), five.any(dim=1).float()
     return {
-        side: tuple(five[sides == side, :count].any(dim=1).float().mean().item() for count in (1, 5))
+        side: (first[sides == side].mean().item(), any_of_five[sides == side].mean().item())
         for side in sides.unique().tolist()
     }
 

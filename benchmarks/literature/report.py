@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.files import DOCS, PAGES, read_results
 from benchmarks.entries import Entries, by_agent, errors, has_canvases, on_canvas, reads_whole_image
+from benchmarks.files import DOCS, PAGES, read_results
 from benchmarks.literature.plots import plot, plot_canvases
 from benchmarks.literature.rows import ROWS
 from benchmarks.markdown import put_in, table
@@ -49,11 +49,11 @@ def row_section(contents: dict[str, Any]) -> str:
     policies = "Runs are policies of several seeds" + (
         f" on each of {len(seeds)} perceptions, taken as independent." if len(seeds) > 1 else "."
     )
-    wide = "That of two runs is wide. " if any(len(e) == 2 for e in by_agent(rows).values()) else ""
+    wide = "; with two runs it is wide" if any(len(e) == 2 for e in by_agent(rows).values()) else ""
     columns = ("" if first else "Column 0: after the first look. ") + "Column t: after glimpse t."
     caption = (
         f"Error in % on {contents['scenes']:,} {contents['split']} scenes. {columns} "
-        f"±: half width of the 95 % interval over runs. {policies} {wide}"
+        f"±: half width of the 95 % interval over runs{wide}. {policies} "
         "Nets without a column for each glimpse read the whole image at once; their seconds are CPU seconds."
     )
     return "\n\n".join([table(heads, lines), caption, table(["", ""], facts(contents))])

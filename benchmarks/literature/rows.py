@@ -120,7 +120,7 @@ ROWS: dict[str, Row] = {
         rounds=(
             {"steps": 6_000, "glimpses": 6, "near_deviation": 0.2, "auxiliary_task": "search"},
             {
-                "ladder.canvases": [60, 100, 250, 250, 500, 500, 1000, 1000], "steps": 4_500, "glimpses": 8,
+                "ladder.canvas": [60, 100, 250, 250, 500, 500, 1000, 1000], "steps": 4_500, "glimpses": 8,
                 "near_deviation": 0.2, "auxiliary_task": "search", "auxiliary_weight": 1, "learning_rate": 1e-3,
             },
         ),

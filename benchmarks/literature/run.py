@@ -14,7 +14,8 @@ from benchmarks.files import RUNS, as_typed, measured_once, write_results
 from benchmarks.literature.full_image import full_image_entries
 from benchmarks.literature.rows import Row
 from foveal_agents.base import Agent, load_agent
-from foveal_agents.results import results, row as entry_of
+from foveal_agents.results import results
+from foveal_agents.results import row as entry_of
 from foveal_encoders.base import Glimpse
 from foveal_env import checkpoint
 from foveal_env.checkpoint import write_json
@@ -28,8 +29,8 @@ FOLDER = RUNS / "literature"
 def pretrain(name: str, row: Row, seed: int) -> Path:
     """Pretrain a perception in all rounds, as far as that is not done; return its path."""
     before: Path | None = None
-    for number, settings in enumerate(row.rounds):
-        folder = Path(as_typed(FOLDER)) / name / f"perception-{seed}" / f"round-{number}"
+    folders = [Path(as_typed(FOLDER)) / name / f"perception-{seed}" / f"round-{n}" for n in range(len(row.rounds))]
+    for number, (folder, settings) in enumerate(zip(folders, row.rounds, strict=True)):
         if not (folder / "perception.safetensors").is_file():
             run_command(
                 "pretrain",
@@ -45,7 +46,7 @@ def pretrain(name: str, row: Row, seed: int) -> Path:
                 },
             )
         before = folder
-    return folder / "perception.safetensors"
+    return folders[-1] / "perception.safetensors"
 
 
 def start_of_round(row: Row, before: Path, seed: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from benchmarks.search.training import FOLDER, SEEDS, train_policies
 from foveal_agents.base import Agent, load_agent, make_agent
 from foveal_agents.results import row
 from foveal_env.make import make_world
+from foveal_env.sources.search import Search
 from foveal_env.world import World
 
 CANVASES = (60, 100, 250, 500, 1000, 2000, 4000)
@@ -40,6 +41,12 @@ def world_of(canvas: int, *, split: str = "test", glimpses: int = GLIMPSES) -> W
     return make_world(perception="search", canvas=canvas, split=split, glimpses=glimpses, precision="auto")
 
 
+def search_of(world: World) -> Search:
+    """Return the source of a world of `world_of`."""
+    assert isinstance(world.source, Search)
+    return world.source
+
+
 @cache
 def policies(learner: str) -> list[Path]:
     """Return the policies of all seeds of a learner, trained if need be."""
@@ -49,7 +56,7 @@ def policies(learner: str) -> list[Path]:
 def exhaustive_glimpses(canvas: int) -> int:
     """Return the glimpses of a raster after which every digit was whole inside a window not much larger than it."""
     world = world_of(canvas)
-    digit, zooms = world.source.side, world.layout.offsets()[:, 2].tolist()
+    digit, zooms = search_of(world).pictures.side, world.layout.offsets()[:, 2].tolist()
     windows = [canvas / 2**zoom for zoom in zooms]
     window = min(side for side in windows if side >= 1.25 * digit)
     return math.ceil((canvas - digit) / (window - digit)) ** 2

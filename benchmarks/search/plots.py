@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.files import DOCS
-from benchmarks.plots import draw_curve, end_at_100, line_style
-from benchmarks.search.ladder import GLIMPSES, LEARNERS, by_agent_on, world_of
+from benchmarks.plots import draw_curve, end_at_100
+from benchmarks.search.ladder import GLIMPSES, by_agent_on, search_of, world_of
 from benchmarks.search.prompts import CANVAS, search
 from benchmarks.search.training import FOLDER, policy_paths
 from foveal_agents.base import load_agent
@@ -29,8 +29,7 @@ def plot_ladder(contents: dict[str, Any]) -> None:
             if name == "exhaustive":  # of as many glimpses as it takes
                 continue
             values = 100 * np.array([found[name] for found in runs]).T  # [seeds, canvases]
-            style = "-" if name in LEARNERS else "--"
-            draw_curve(axes, canvases, values, ls=style, marker="o", ms=4, label=name)
+            draw_curve(axes, canvases, values, agent=name)
         axes.set_xscale("log")
         axes.set_xticks(canvases, [str(canvas) for canvas in canvases])
         axes.minorticks_off()
@@ -39,7 +38,7 @@ def plot_ladder(contents: dict[str, Any]) -> None:
         axes.set_title(f"{title} within {GLIMPSES} glimpses: mean and 95 % interval over seeds", fontsize=10)
         axes.grid(alpha=0.3)
         end_at_100(axes)
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside center right", fontsize=8)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     save_figure(DOCS / "search_ladder.png", figure)
 
 
@@ -76,7 +75,7 @@ def draw_prompts(scenes: int = 3) -> None:
     figure = Figure((11, 2.95 * scenes), layout="constrained")
     axes = figure.subplots(scenes, 4)
     for question in range(4):
-        shown = world.source.scenes(torch.arange(scenes), question=question)
+        shown = search_of(world).scenes(torch.arange(scenes), question=question)
         last = search(world, agent, shown)
         for row in range(scenes):
             draw_search(axes[row, question], world, shown, last, row)

@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from benchmarks.files import measured_once
-from benchmarks.search.ladder import policies, world_of
+from benchmarks.search.ladder import policies, search_of, world_of
 from benchmarks.search.training import FOLDER
 from foveal_agents.base import Agent, load_agent
 from foveal_agents.rollout import rollout
@@ -41,7 +41,7 @@ def compare(by_prompt: Sequence[Tensor], by_seed: Sequence[Tensor]) -> dict[str,
     """Compare how far paths are apart under two prompts and under one, [B] of each policy: means over policies."""
     prompts, seeds = (torch.stack(list(found)).nanmean(dim=0) for found in (by_prompt, by_seed))
     both = ~(prompts.isnan() | seeds.isnan())
-    test = stats.wilcoxon(prompts[both].numpy(), seeds[both].numpy(), alternative="greater")
+    test: Any = stats.wilcoxon(prompts[both].numpy(), seeds[both].numpy(), alternative="greater")
     return {
         "two_prompts": round(prompts[both].mean().item(), 4),
         "two_seeds": round(seeds[both].mean().item(), 4),
@@ -66,7 +66,9 @@ def paths_apart(world: World, agents: Sequence[Agent], scenes: Scenes, others: S
     return {
         "policies": compare([path_distance(one, other) for one, other in greedy], by_seed),
         "crossed": compare([path_distance(one, next_other) for (one, _), (_, next_other) in pairs], by_seed),
-        "draws": compare([path_distance(one, other) for one, _, other in draws], [path_distance(one, same) for one, same, _ in draws]),
+        "draws": compare(
+            [path_distance(one, other) for one, _, other in draws], [path_distance(one, same) for one, same, _ in draws]
+        ),
     }
 
 
@@ -74,7 +76,7 @@ def measure_prompts() -> dict[str, Any]:
     """Return success under the right and under a wrong prompt, and how far the paths are apart."""
     world, index = world_of(CANVAS), torch.arange(SCENES)
     agents = [load_agent(path, world) for path in policies("grpo")]
-    scenes, others = (world.source.scenes(index, question=question) for question in (0, 1))
+    scenes, others = (search_of(world).scenes(index, question=question) for question in (0, 1))
     misled = replace(scenes, prompt=others.prompt)
     success = {
         name: [search(world, agent, asked).outcome.correct.float().mean().item() for agent in agents]

@@ -24,7 +24,9 @@ def ladder_section(contents: Contents) -> str:
         f"Within {GLIMPSES} glimpses after the first look at the centre. {INTERVAL} "
         "Scenes of each canvas: 1,000, from 2,000 px on 400, at 4,000 px 200; `exhaustive` has 200."
     )
-    parts.append(table(["`exhaustive`", *[f"{canvas} px" for canvas in needed]], [["glimpses", *map(comma, needed.values())]]))
+    parts.append(
+        table(["`exhaustive`", *[f"{canvas} px" for canvas in needed]], [["glimpses", *map(comma, needed.values())]])
+    )
     parts.append("![Success and SPL by canvas](../search_ladder.png)")
     return "\n\n".join(parts)
 
@@ -40,9 +42,7 @@ def ladder_table(contents: Contents, key: str, title: str) -> str:
     runs = {canvas: by_agent_on(contents["ladder"], int(canvas), key) for canvas in means}
     for name in means["250"]:
         cells = [
-            with_interval(runs[canvas][name], scale=100, mean=means[canvas][name][0])
-            if name in means[canvas]
-            else "-"
+            with_interval(runs[canvas][name], scale=100, mean=means[canvas][name][0]) if name in means[canvas] else "-"
             for canvas in means
         ]
         lines.append([name, *cells])
@@ -124,7 +124,9 @@ def several_section(contents: Contents) -> str:
         lines.append([f"one perception for all: {name}", *cells])
     worst = contents["multitask_worst_points"]
     verdict = (
-        f"loses at most **{worst:.1f} points**" if worst > 0 else f"is better on each, by at least **{-worst:.1f} points**"
+        f"loses at most **{worst:.1f} points**"
+        if worst > 0
+        else f"is better on each, by at least **{-worst:.1f} points**"
     )
     caption = (
         f"`Questions-v0`: {several.SCENES:,} test scenes of each question, {several.GLIMPSES} glimpses after the first "

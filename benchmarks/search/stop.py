@@ -27,7 +27,9 @@ def measure_cost(cost: float | None) -> list[dict[str, Any]]:
     rows = []
     for split, scenes in SCENES.items():
         world = make_world(split=split, precision="auto", **rules)
-        found = [row(agent, evaluate_in_batches(world, agent, scenes)) for agent in (load_agent(p, world) for p in paths)]
+        found = [
+            row(agent, evaluate_in_batches(world, agent, scenes)) for agent in (load_agent(p, world) for p in paths)
+        ]
         rows += [{"glimpse_cost": cost, "split": split, "glimpses": float(GLIMPSES), **entry} for entry in found]
     return rows
 

@@ -12,8 +12,13 @@ from typing import Any
 import torch
 
 from benchmarks.files import read_results, write_results
-from benchmarks.throughput.environment import PROCESSES, ROUNDS, native_over_sync, shares_of_mixed_sizes
-from benchmarks.throughput.environment import shares_of_processes
+from benchmarks.throughput.environment import (
+    PROCESSES,
+    ROUNDS,
+    native_over_sync,
+    shares_of_mixed_sizes,
+    shares_of_processes,
+)
 from benchmarks.throughput.programs import import_seconds, main_job
 from benchmarks.throughput.report import report
 
@@ -29,7 +34,12 @@ LIMITS = {  # what each figure should be, for whoever changes a hot path
 
 def measure() -> dict[str, Any]:
     """Measure everything."""
-    ratio, imports, shares, mixed = native_over_sync(64), import_seconds(), shares_of_processes(), shares_of_mixed_sizes()
+    ratio, imports, shares, mixed = (
+        native_over_sync(64),
+        import_seconds(),
+        shares_of_processes(),
+        shares_of_mixed_sizes(),
+    )
     job = main_job()
     return {
         "command": "python -m benchmarks.throughput",

@@ -12,7 +12,8 @@ from foveal_env.images.decode import MAX_PIXELS, SUFFIXES
 from foveal_env.kernels.hashing import shuffled
 from foveal_env.sources.base import split_training
 from foveal_env.sources.canvas import PictureSet, SmallPictures
-from foveal_env.sources.pictures import READERS, FileImages, WholeImages
+from foveal_env.sources.files import READERS, FileImages
+from foveal_env.sources.pictures import WholeImages
 
 BROKEN = ("refuse", "skip", "unchecked")
 LONG_CHECK = 2000  # files from which on checking them shows its progress

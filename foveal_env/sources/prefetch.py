@@ -45,10 +45,10 @@ class Prefetcher:
         if not self.source.reads_files:
             return
         numbers = list(dict.fromkeys(index.tolist()))
-        kept = {number: self._places[number] for number in numbers if number in self._places}
-        for future in {future for future, _ in self._places.values()} - {future for future, _ in kept.values()}:
+        under_way = {number: self._places[number] for number in numbers if number in self._places}
+        for future in {future for future, _ in self._places.values()} - {future for future, _ in under_way.values()}:
             future.cancel()
-        self._places, self._process = kept, os.getpid()
+        self._places, self._process = under_way, os.getpid()
         missing = [number for number in numbers if number not in self._places]
         if missing:
             future = _worker.submit(self.source.scenes, torch.tensor(missing))

@@ -83,8 +83,8 @@ class Questions(Arrangement):
         small = torch.cat([order[:, :1], others], dim=1)
         large = self.pictures.of_class(order[:, 2:3], self.draw(index[:, None], 12))
         numbers = self.pictures.of_class(small, self.draw(index[:, None], 5, torch.arange(1 + MAX_COUNT)))
-        doubled = self.pixels(large, index, 1).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
-        return [(doubled, corner[:, :1]), (self.pixels(numbers, index), corner[:, 1:])]
+        large_pixels = self.pixels(large, index, 1).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+        return [(large_pixels, corner[:, :1]), (self.pixels(numbers, index), corner[:, 1:])]
 
     def _boxes(self, corner: Tensor, canvas: int) -> Tensor:
         """Return the box that matters to each question, [B, 3, 4]; to count, the whole image does."""

@@ -7,24 +7,24 @@ from typing import Any
 
 import torch
 
-_declared: list[torch.library.Library] = []  # a Library is undone when it is collected
+_libraries: list[torch.library.Library] = []  # a Library is undone when it is collected
 
 
 def import_datasets() -> Any:
-    """Import ``torchvision.datasets``, also where torch is a CPU build and torchvision one made for CUDA.
+    """Import ``torchvision.datasets``, even if torch is a CPU build and torchvision was made for CUDA.
 
-    Such a torchvision cannot load its compiled operators and fails while it declares their shapes. The data sets do
-    not use them, so declaring that the two exist is enough; `torchvision.ops` stays unusable there, as it was.
+    Such a torchvision cannot load its compiled operators, and fails when it declares their shapes. The data sets do not
+    use them. So it is enough to declare that the two exist; `torchvision.ops` stays unusable, as it was.
     """
     try:
         from torchvision import datasets
     except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error) or torch.version.cuda is not None or _declared:
+        if "torchvision::nms does not exist" not in str(error) or torch.version.cuda is not None or _libraries:
             raise
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
+        _libraries.append(library)
         from torchvision import datasets
     return datasets
 
@@ -45,5 +45,5 @@ def open_dataset(name: str, *, root: str | os.PathLike | None, download: bool, *
         raise FileNotFoundError(
             f"the data set {name} is not complete in {folder}: {error}. Set the variable FOVEAL_DATA (or root) to "
             "the folder that holds it, or let the source fetch it there: source_options={'download': True} in "
-            "gym.make, --source_options '{\"download\": true}' in train.py, or --SOURCE.download in train.py pretrain"
+            "gym.make, --source_options '{\"download\": true}' on the command line, or --SOURCE.download of `pretrain`"
         ) from error
