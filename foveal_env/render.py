@@ -57,7 +57,7 @@ def draw(
     if len(rows):
         _draw_windows(pencil, (height, width), gazes[rows[-1]], zoom_reach, layout)
     points = pencil.points(gazes[rows, :2])
-    pencil.line(points, PATH, width=1.6)
+    pencil.line(points, PATH, width=1.8)
     for box in [] if truth is None else truth:
         if not is_everything(box):
             pencil.box(box, TRUTH, width=3)
@@ -65,11 +65,7 @@ def draw(
     for box in answers:
         if not is_point(box):
             pencil.box(box, ANSWER, width=3, dashed=True)
-    _draw_dots(pencil, points)
-    for box in answers:
-        if is_point(box):
-            pencil.cross(box[:2], ANSWER)
-    _draw_numbers(pencil, points, rows)
+    _draw_looks(pencil, points, rows, crosses=[box[:2] for box in answers if is_point(box)])
     return pencil.drawing() if answer_image is None else _with_answer(pencil.drawing(), answer_image)
 
 
@@ -113,24 +109,23 @@ def _draw_windows(
     centre, side = patch_squares(torch.tensor([size]), place[:, :2], layout, shift)
     half = np.array(size[::-1]) / 2
     for middle, across in zip(centre[0].numpy(), side[0].tolist(), strict=True):
-        pencil.box(np.concatenate([middle / half - 1, across / half]), WINDOW, width=1, is_inside=False)
+        pencil.box(np.concatenate([middle / half - 1, across / half]), WINDOW, width=1.6, is_inside=False)
 
 
-def _draw_dots(pencil: "_Pencil", points: np.ndarray) -> None:
-    """Draw a dot for each of the points [T, 2] in px; the last one is larger."""
+def _draw_looks(pencil: "_Pencil", points: np.ndarray, numbers: np.ndarray, crosses: list[np.ndarray]) -> None:
+    """Draw a dot for each of the points [T, 2] in px, crosses at gazes [2], and above all the numbers [T]."""
+    radius = 8.5 * pencil.unit
+    places = label_places(points, pencil.size, radius)
+    for away, place, point in zip(places - points, places, points, strict=True):
+        if np.hypot(*away) > 2.2 * radius:
+            pencil.line(np.stack([point, place - away / np.hypot(*away) * radius]), (255, 255, 255), width=1)
     for point in points[:-1]:
         pencil.dot(point, PATH, radius=3.2)
     for point in points[-1:]:
         pencil.dot(point, LAST, radius=4.8)
-
-
-def _draw_numbers(pencil: "_Pencil", points: np.ndarray, numbers: np.ndarray) -> None:
-    """Write the numbers [T] of points [T, 2] in px where there is room for them, with a line to those that are far."""
-    radius = 8.5 * pencil.unit
-    for place, point, number in zip(label_places(points, pencil.size, radius), points, numbers, strict=True):
-        away = place - point
-        if np.hypot(*away) > 2.2 * radius:
-            pencil.line(np.stack([point, place - away / np.hypot(*away) * radius]), (255, 255, 255), width=1)
+    for cross in crosses:
+        pencil.cross(cross, ANSWER)
+    for place, number in zip(places, numbers, strict=True):
         pencil.text(place, str(number))
 
 
@@ -190,7 +185,7 @@ class _Pencil:
         """Draw a line through points [T, 2] in px."""
         through = [tuple(point) for point in (points * FINE).tolist()]
         if len(through) > 1:
-            self._draw.line(through, DARK, round((width + 2) * self._scale), joint="curve")
+            self._draw.line(through, DARK, round((width + 1.4) * self._scale), joint="curve")
             self._draw.line(through, colour, round(width * self._scale), joint="curve")
 
     def box(

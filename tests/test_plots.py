@@ -14,7 +14,9 @@ from foveal_agents.base import Agent, make_agent
 from foveal_agents.rollout import evaluate
 from foveal_agents.sheets import DPI, Panel, legend, pixels_of, sheet
 from foveal_env import IDS, render
-from foveal_env.make import make_world
+from foveal_env.make import make_source, make_world
+from foveal_env.perception import Perception
+from foveal_env.world import Rules, World
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -112,6 +114,15 @@ def test_a_search_asks_and_the_drawing_answers(searching):
     assert texts(figure)[0] == "test scenes"
     assert all(words.startswith("where is the ") for words in texts(figure)[1:])
     assert labels(figure) == ["path", "last gaze", "windows of the last glimpse", "truth", "answer"]
+
+
+def test_an_answer_that_is_an_image_stands_beside_and_the_scene_is_its_truth(tiny):
+    source = make_source("digits", "test", canvas=40)
+    world = World(source, Perception.build(source, task="reconstruct", **tiny).frozen(), Rules(glimpses=2))
+    evaluation = evaluate(world, make_agent("random", world), scenes=2)
+    figure = plots.scan_paths(world, evaluation, range(2), columns=4)
+    assert labels(figure) == ["path", "last gaze", "windows of the last glimpse", "answer"]
+    assert all(axes.get_window_extent().width > 1.9 * axes.get_window_extent().height for axes in figure.axes)
 
 
 def test_words_do_not_judge_if_the_truth_is_not_known(small_world):
