@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,10 +17,13 @@ from benchmarks import files, markdown, statistics
 from benchmarks.command_line import with_prefix, words_of
 from benchmarks.literature import ablations
 from benchmarks.literature.rows import ROWS
+from foveal_agents.commands import COMMANDS
+from foveal_env import cli
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "benchmarks").rglob("*.py"))
 MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES]
+SHIPPED = sorted(path for room in ("agents", "encoders") for path in (ROOT / room / "pretrained").glob("*.safetensors"))
 PROGRAMS = [name for name, path in zip(MODULES, FILES, strict=True) if "if __name__" in path.read_text()]
 
 
@@ -109,6 +115,34 @@ def test_options_become_words():
 def test_what_is_measured_is_not_measured_again(tmp_path):
     path = tmp_path / "found.json"
     assert files.measured_once(path, lambda: [1]) == files.measured_once(path, lambda: [2]) == [1]
+
+
+def check_command(words):
+    """Raise an error unless the command line takes these words."""
+    function = COMMANDS[words[0]]
+    cli.parse(words[0], "", cli.places_of(function, words[1:], {}), words[1:], {})
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
+def test_a_shipped_file_has_a_script_of_valid_commands(path, tmp_path):
+    script = path.with_suffix(".sh")
+    program = tmp_path / "foveal"
+    program.write_text(
+        f"#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done >> {tmp_path}/words; echo >> {tmp_path}/words\n"
+    )
+    program.chmod(0o755)
+    subprocess.run(["bash", script], check=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    commands = [lines.split("\n") for lines in (tmp_path / "words").read_text().strip().split("\n\n")]
+    assert len(commands) == len(re.findall("^foveal ", script.read_text(), re.MULTILINE))
+    for words in commands:
+        check_command(words)
+
+
+@pytest.mark.parametrize("path", sorted(files.RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_recorded_commands_have_present_options(path):
+    recorded = set(re.findall(r"python train\.py ([^\"]+)", path.read_text()))
+    for command in recorded:
+        check_command(shlex.split(command))
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.files import DOCS
@@ -14,6 +13,7 @@ from benchmarks.search.prompts import CANVAS, search
 from benchmarks.search.training import FOLDER, policy_paths
 from foveal_agents.base import load_agent
 from foveal_agents.plots import save_figure
+from foveal_agents.sheets import BLACK, RED, Panel, panel, sheet
 from foveal_env.data import Episode, Scenes
 from foveal_env.world import World
 
@@ -72,24 +72,22 @@ def draw_prompts(scenes: int = 3) -> None:
         return
     world = world_of(CANVAS)
     agent = load_agent(path, world)
-    figure = Figure((11, 2.95 * scenes), layout="constrained")
-    axes = figure.subplots(scenes, 4)
+    panels: list[list[Panel]] = []
     for question in range(4):
         shown = search_of(world).scenes(torch.arange(scenes), question=question)
         last = search(world, agent, shown)
-        for row in range(scenes):
-            draw_search(axes[row, question], world, shown, last, row)
-    save_figure(DOCS / "search_prompts.png", figure)
+        panels.append([panel_of(world, shown, last, row) for row in range(scenes)])
+    by_scene = [panel for row in zip(*panels, strict=True) for panel in row]
+    save_figure(DOCS / "search_prompts.png", sheet(by_scene, columns=4))
 
 
-def draw_search(axes: Axes, world: World, shown: Scenes, last: Episode, row: int) -> None:
-    """Draw one search: path, target and answer, and in words whether it was found."""
-    drawn = world.draw(shown, row, last.gazes[row], last.outcome.prediction[row])
-    answer = (last.outcome.prediction[row].numpy() + 1) / 2 * (drawn.shape[1], drawn.shape[0])
-    axes.imshow(drawn)
-    axes.plot(*answer, "x", color="cyan", ms=9, mew=2.5)
-    axes.axis("off")
-    taken, right = int(last.glimpses[row]), bool(last.outcome.correct[row])
-    found = f"found at glimpse {taken}" if right else "not found"
-    title = f"{world.question_text(shown, row)} {found}"
-    axes.set_title(title, fontsize=9, color="black" if right else "firebrick")
+def panel_of(world: World, shown: Scenes, last: Episode, row: int) -> Panel:
+    """Return the drawing of one search, with the question, and whether the target was found."""
+    right = bool(last.outcome.correct[row])
+    found = f"found at glimpse {int(last.glimpses[row])}" if right else "not found"
+    return panel(
+        *(world, shown, row, last.gazes[row], last.outcome.prediction[row]),
+        room=300,
+        above=f"{world.question_text(shown, row)} {found}",
+        colour=BLACK if right else RED,
+    )
