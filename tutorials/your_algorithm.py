@@ -1,4 +1,7 @@
-"""Your algorithm: PPO in one file on the native batch, beside baselines. About 20 seconds on one core."""
+"""Your algorithm: PPO in one file on the native batch, beside baselines.
+
+About 15 seconds on one core.
+"""
 
 # %% [markdown]
 # # Your learning algorithm

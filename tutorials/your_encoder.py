@@ -1,4 +1,7 @@
-"""Your encoder: write it, check it, pretrain it, and let agents look through it. About 20 seconds on one core."""
+"""Your encoder: write it, check it, pretrain it, and let agents look through it.
+
+About 10 seconds on one core.
+"""
 
 # %% [markdown]
 # # Your encoder

@@ -1,4 +1,7 @@
-"""Your task and data: scenes, a question and a reward of your own. About 20 seconds on one core."""
+"""Your task and data: scenes, a question and a reward of your own.
+
+About 15 seconds on one core.
+"""
 
 # %% [markdown]
 # # Your task and data
