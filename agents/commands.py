@@ -325,7 +325,7 @@ def new_perception(
 def spent_in_all(job: Pretraining, origin: dict[str, Any]) -> dict[str, float]:
     """Return the seconds of a training and of those that made the weights it began with."""
     before, now = origin.get("spent", {}), {"seconds": job.seconds, "cpu_seconds": job.cpu_seconds}
-    return {key: round(value + before.get(key, 0.0), 1) for key, value in now.items()}
+    return {key: round(value + before.get(key, 0.0), 3) for key, value in now.items()}
 
 
 def resumed(agent: Agent, folder: Path, glimpses: int) -> Agent:

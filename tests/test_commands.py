@@ -150,13 +150,14 @@ def test_weights_can_be_kept_in_half_the_room(tmp_path):
 
 def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
     first = pretrain(tmp_path / "first")
+    Perception.load(first).save(first, spent={"seconds": 100.0, "cpu_seconds": 200.0})
     policy(first, tmp_path / "policy", "--baselines", "random")
     saved = str(tmp_path / "policy" / "policy.safetensors")
     with pytest.raises(SystemExit, match="--policy needs --start"):
         pretrain(tmp_path / "second", "--policy", saved)
     second = pretrain(tmp_path / "second", "--policy", saved, "--start", first, "--policy_share", "1")
     before, after = (Perception.load(path).spec for path in (first, second))
-    assert 0 < before["spent"]["seconds"] < after["spent"]["seconds"]
+    assert 100 <= after["spent"]["seconds"] < 200 <= after["spent"]["cpu_seconds"]
     assert after["start"] == before["command"]
     with pytest.raises(SystemExit, match="belongs to another perception"):
         pretrain(tmp_path / "second", "--policy", saved, "--start", "digits")
