@@ -173,8 +173,9 @@ def _patch(texels, start, channels, width, bottom, right, x, y, box, rows, colum
     if not (x < right and y < bottom and x + patch * box > 0 and y + patch * box > 0):
         out[:] = 0
         return
-    left = int(max(0.0, math.floor(x)))
-    length = (int(min(np.float64(width), math.ceil(x + patch * box) + 1.0)) - left) * channels
+    # Numba's math.floor and math.ceil return whole numbers of 64 bits, in which a huge patch does not end.
+    left = int(max(0.0, np.floor(x)))
+    length = (int(min(np.float64(width), np.ceil(x + patch * box) + 1.0)) - left) * channels
     stride, lowest = width * channels, math.ceil(bottom) - 1
     window = start + left * channels
     last_line = int(min(max(y + patch * box, 0.0), np.float64(lowest)))
