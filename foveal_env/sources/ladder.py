@@ -29,6 +29,7 @@ class Ladder(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
 
     def __init__(
         self,
@@ -50,6 +51,8 @@ class Ladder(Source):
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
+        if self.canvas is not None:
+            return self._compose(index, self.canvas)
         which = scramble(index, SPLITS.index(self.split), 9) % len(self.canvases)
         return Scenes.by_group(which, lambda number, rows: self._compose(index[rows], self.canvases[number]))
 
@@ -71,7 +74,7 @@ class Ladder(Source):
         """
         if not self.approach:
             return scenes.box
-        draw = torch.rand(2, len(scenes), 1, generator=generator).to(scenes.box.device)
+        draw = torch.rand(2, len(scenes), 1, dtype=torch.float32, generator=generator).to(scenes.box.device)
         side = scenes.box[:, 2:]
         larger = side * (2 / side) ** draw[0]
         return torch.cat([scenes.box[:, :2], torch.where(draw[1] < self.approach, larger, side)], dim=1)
