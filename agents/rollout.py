@@ -1,5 +1,6 @@
 """Agents in worlds: how any agent is rolled out, evaluated and diagnosed."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,19 +60,25 @@ class Evaluation(Batch):
         return self.loss.double().mean(dim=0).tolist()
 
 
-def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512) -> Evaluation:
-    """Let an agent look at scenes 0 to `scenes` - 1 of the world's split, greedily.
+def evaluate(
+    world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512, repeat: bool = False
+) -> Evaluation:
+    """Let an agent look at the first scenes of the world's split, greedily.
 
     Args:
         world: world to look at.
         agent: agent that looks.
-        scenes: number of scenes, S.
+        scenes: number of scenes, S. If scenes are whole images, each counts once: a warning says so if there are fewer.
         seed: seed of what the agent draws.
         batch: scenes that are looked at together.
+        repeat: go on with scenes that show the same images again, if there are fewer.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    batches = torch.arange(scenes).split(batch)
+    index = torch.arange(scenes) if repeat else world.source.sample(scenes)
+    if len(index) < scenes:
+        warnings.warn(f"asked for {scenes:,} scenes, evaluated {world.source.sample_text(scenes)}, each once")
+    batches = index.split(batch)
     for number, index in enumerate(batches):
         shown = world.scenes(index)
         if number + 1 < len(batches):

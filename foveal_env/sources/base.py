@@ -25,6 +25,8 @@ class Source:
         channels: channels of the images, 1 or 3.
         classes: names of the classes; a label indexes them.
         count: number of different underlying images.
+        distinct_scenes: number of scenes that show different images, if scenes are whole images: an evaluation counts
+            no more of them. None if scenes of one image differ, in places or clutter.
         knows_target: whether `Scenes.box` is known.
         prompt_size: length Q of the prompt vectors, 0 for none.
         prompt_names: meaning of each entry of a prompt, in words. A perception fits sources with the same names only.
@@ -38,6 +40,7 @@ class Source:
     channels: int
     classes: tuple[str, ...]
     count: int
+    distinct_scenes: int | None = None
     knows_target: bool = False
     prompt_size: int = 0
     prompt_names: tuple[str, ...] = ()
@@ -52,6 +55,22 @@ class Source:
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
         raise NotImplementedError
+
+    def at_most(self, scenes: int) -> int:
+        """Return how many scenes an evaluation counts that asks for `scenes`: no whole image twice."""
+        return scenes if self.distinct_scenes is None else min(scenes, self.distinct_scenes)
+
+    def sample(self, scenes: int) -> Tensor:
+        """Return the indices of the scenes of an evaluation, [n] int64 with n = `at_most` (scenes)."""
+        return torch.arange(self.at_most(scenes))
+
+    def sample_text(self, scenes: int) -> str:
+        """Return what an evaluation that asks for `scenes` counts, in words: "1,800 test scenes of 360 images"."""
+        if self.distinct_scenes is None:
+            return f"{scenes:,} {self.split} scenes of {self.count:,} images"
+        counted = self.at_most(scenes)
+        share = "all" if counted == self.distinct_scenes else f"{counted:,} of"
+        return f"{share} {self.distinct_scenes:,} {self.split} images"
 
     @property
     def questions(self) -> dict[str, dict[str, Any]]:

@@ -57,6 +57,8 @@ class OnePicture(Source):
         if not clutter >= 0:
             raise ValueError(f"clutter must be at least 0, got {clutter}")
         self.canvas, self.canvases, self.clutter, self.augment = canvas, (canvas,), clutter, augment
+        if split != "train" and canvas == self.pictures.side and not clutter:
+            self.distinct_scenes = self.count  # nothing is drawn
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i shows picture i modulo their number."""
