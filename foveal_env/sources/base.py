@@ -114,14 +114,16 @@ def check_split(split: str) -> None:
 
 
 def split_training(count: int, split: str) -> Tensor:
-    """Return the indices of a split of a data set with a separate test part: a tenth of the training part validates.
+    """Return the images of a split of a data set with a separate test part: a tenth of the training part validates.
+
+    All are in a fixed random order, the test part too: files lie in the order of their classes, or the easy ones first.
 
     Args:
         count: number of images in the part that `split` is taken from.
         split: "train", "validation" or "test".
     """
-    if split == "test":
-        return torch.arange(count)
     order = shuffled(count)
+    if split == "test":
+        return order
     validating = round(count * VALIDATION_SHARE)
     return order[:validating] if split == "validation" else order[validating:]
