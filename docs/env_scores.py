@@ -16,6 +16,7 @@ def scores(name: str) -> str:
         "foveal_env/Classify-v0": classify,
         "foveal_env/Search-v0": search,
         "foveal_env/Locate-v0": locate,
+        "foveal_env/Reconstruct-v0": reconstruct,
         "foveal_env/Questions-v0": questions,
     }
     return known[name]() if name in known else "Not measured."
@@ -62,6 +63,18 @@ def locate() -> str:
     ]
     caption = "Median distance in sides of the target, and mean IoU, after the last glimpse on 1,000 test scenes."
     return section(caption, ["distance", "IoU"], ordered(rows), found["commands"]["locate"], "search")
+
+
+def reconstruct() -> str:
+    """Return the variance that answers of `Reconstruct-v0` explain."""
+    found = read_results("environments")["foveal_env/Reconstruct-v0"]
+    rows = [
+        [name, len(entries), *(percent([1 - entry["loss"][look] for entry in entries]) for look in (0, -1))]
+        for name, entries in by_agent(found["rows"]).items()
+    ]
+    caption = f"Variance explained, in %, on {found['scenes']:,} test scenes."
+    heads = ["first look", "last glimpse"]
+    return section(caption, heads, ordered(rows), found["command"], "agents")
 
 
 def questions() -> str:
