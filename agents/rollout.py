@@ -30,11 +30,26 @@ class Step(NamedTuple):
 def rollout(
     world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
-    """Yield the T steps of episodes that have just started; those that end before stay as they are."""
-    for _ in range(world.rules.glimpses):
+    """Yield the T steps of episodes that have just started; those that end before stay as they are.
+
+    Raises ValueError if the agent's first action is none.
+    """
+    for number in range(world.rules.glimpses):
         action = agent.act(world, episode, generator=generator, greedy=greedy)
+        if number == 0:
+            _check_action(world, agent, episode, action)
         before, (episode, reward) = episode, world.look(episode, action)
         yield Step(before, action, reward, episode)
+
+
+def _check_action(world: World, agent: Agent, episode: Episode, action: Tensor) -> None:
+    """Raise ValueError unless an agent returned a gaze [B, 2] or an action [B, A], float."""
+    shapes = [[len(episode.glimpses), size] for size in dict.fromkeys((world.rules.action_size, 2))]
+    is_tensor = isinstance(action, Tensor)
+    if not is_tensor or not action.is_floating_point() or list(action.shape) not in shapes:
+        got = f"{list(action.shape)} {str(action.dtype).removeprefix('torch.')}" if is_tensor else type(action).__name__
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(f"{type(agent).__name__}.act must return an action {wanted} float, got {got}")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ FEW_PIXELS = 6400  # sensor pixels of the published figure for 250 px
 PAGE = PAGES / "literature.md"
 FILE_ORDER = (  # of results made before test scenes had a random order; later ones say how many images there are
     " The scenes show the first {scenes:,} of MNIST's 10,000 test pictures in the order of their file, because test "
-    "scenes had that order then. They are a little harder than all: GRPO on `cluttered60` has 2.4 % errors on the first "
-    "1,000, and 1.8 % on all."
+    "scenes had that order then. They are a little harder than all: GRPO on `cluttered60` has 2.4 % errors on the "
+    "first 1,000, and 1.8 % on all."
 )
 
 
