@@ -44,7 +44,8 @@ def rollout(
 
 def _check_action(world: World, agent: Agent, episode: Episode, action: Tensor) -> None:
     """Raise ValueError unless an agent returned a gaze [B, 2] or an action [B, A], float."""
-    shapes = [[len(episode.glimpses), size] for size in dict.fromkeys((world.rules.action_size, 2))]
+    sizes = dict.fromkeys((world.rules.action_size, world.rules.gaze_size, 2))
+    shapes = [[len(episode.glimpses), size] for size in sizes]
     is_tensor = isinstance(action, Tensor)
     if not is_tensor or not action.is_floating_point() or list(action.shape) not in shapes:
         got = f"{list(action.shape)} {str(action.dtype).removeprefix('torch.')}" if is_tensor else type(action).__name__
@@ -90,10 +91,7 @@ def evaluate(
     """
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    index = torch.arange(scenes) if repeat else world.source.sample(scenes)
-    if len(index) < scenes:
-        warnings.warn(f"asked for {scenes:,} scenes, evaluated {world.source.sample_text(scenes)}, each once")
-    batches = index.split(batch)
+    batches = _indices(world.source, scenes, repeat).split(batch)
     for number, index in enumerate(batches):
         shown = world.scenes(index)
         if number + 1 < len(batches):
@@ -101,6 +99,19 @@ def evaluate(
         steps = list(rollout(world, agent, world.start(shown), generator=generator, greedy=True))
         parts.append(_evaluation(world, [steps[0].before, *[step.after for step in steps]]).to("cpu"))
     return Evaluation.cat(parts)
+
+
+def _indices(source: Source, scenes: int, repeat: bool) -> Tensor:
+    """Return the indices of the scenes that are evaluated, [n] int64; a warning says so if they are fewer than asked.
+
+    What only acts as a source, of a world that shows no images, has as many scenes as are asked for.
+    """
+    if repeat or not isinstance(source, Source):
+        return torch.arange(scenes)
+    index = source.sample(scenes)
+    if len(index) < scenes:
+        warnings.warn(f"asked for {scenes:,} scenes, evaluated {source.sample_text(scenes)}, each once")
+    return index
 
 
 def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from foveal_env.data import Episode
 from foveal_env.kernels.hashing import scramble
-from foveal_env.make import make_world
+from foveal_env.make import make_world, with_defaults
 from foveal_env.world import World
 
 RENDER_MODES = ("human", "rgb_array")
@@ -46,6 +46,7 @@ class FovealVectorEnv(VectorEnv):
         world: a ready `World`, in place of options.
         autoreset_mode: an `AutoresetMode` or its value: "SameStep", "NextStep" or "Disabled".
         render_mode: None or "rgb_array"; `render` then returns a tuple of images.
+        defaults: options of the id itself; see `foveal_env.make.with_defaults`.
         options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
@@ -58,6 +59,7 @@ class FovealVectorEnv(VectorEnv):
         world: World | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
+        defaults: dict[str, Any] | None = None,
         **options: Any,
     ):
         if world is not None and options:
@@ -72,7 +74,7 @@ class FovealVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         _check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.world = world or make_world(**options)
+        self.world = world or make_world(**with_defaults(defaults or {}, options))
         shape = self.world.observation_shape
         self.single_observation_space = spaces.Box(-LARGEST, LARGEST, shape, np.float32)
         self.single_action_space = spaces.Box(-1, 1, (self.world.rules.action_size,), np.float32)

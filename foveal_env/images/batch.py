@@ -59,10 +59,12 @@ class Images(Batch):
         """Prepare images.
 
         Args:
-            images: one uint8 tensor [B, C, H, W], or B of [C, H, W] uint8, of any sizes, and of images on disk.
+            images: one uint8 tensor [B, C, H, W], or B of [C, H, W] uint8, of any sizes, and of images on disk. Pixels
+                are 0 to 255, and rows go along y. C is 1 for grey and 3 for colour; more are possible.
 
         Raises:
-            ValueError: there is no image, one is not uint8 or has no pixels, or their channels differ.
+            ValueError: there is no image, one is not uint8 or has no pixels, or their channels differ; or it is none
+                of these, such as an array of NumPy.
         """
         if isinstance(images, Tensor):
             return _prepare([_checked(images, 4)])

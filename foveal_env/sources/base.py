@@ -20,6 +20,9 @@ VALIDATION_SHARE = 0.1  # of the training part of a data set that comes in two p
 class Source:
     """Base of all sources. A subclass sets the attributes below and implements `scenes`.
 
+    A source of one's own is checked once (`foveal_env.contracts`), and each fault is a ValueError that says what was
+    expected.
+
     Attributes:
         split: "train", "validation" or "test"; no underlying image is in two of them.
         channels: channels of the images, 1 or 3.
@@ -53,7 +56,17 @@ class Source:
         self.split = split
 
     def scenes(self, index: Tensor) -> Scenes:
-        """Return the scenes with these indices, [B] int64 >= 0; any index is a scene."""
+        """Return the scenes with these indices; any index is a scene, and depends on nothing else.
+
+        Args:
+            index: [B] int64 >= 0, up to 2**63 - 1.
+
+        Returns:
+            Scenes with `images` made by `Images.prepare`, of `channels` channels; `label` [B] int64, 0 to the number of
+            classes - 1; `box` [B, 4] float32 in gaze coordinates, centres in [-1, 1] and sides above 0 and up to 2, or
+            all NaN unless `knows_target`; `prompt` [B, prompt_size] float32, finite; and `index` as it was given.
+            The first n scenes of an evaluation split are a fair sample for every n: not class by class.
+        """
         raise NotImplementedError
 
     def at_most(self, scenes: int) -> int:
