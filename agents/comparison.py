@@ -44,7 +44,7 @@ class Comparison:
 
     def evaluate(self, world: World, agent: Agent, seed: int) -> tuple[dict[str, Any], rollout.Evaluation]:
         """Evaluate an agent, and name a policy that has collapsed; return the row of results.json, and all of it."""
-        evaluation = rollout.evaluate(world, agent, scenes=self.scenes, seed=seed)
+        evaluation = rollout.evaluate(world, agent, scenes=world.source.at_most(self.scenes), seed=seed)
         fault = rollout.collapse(evaluation.gazes[:, 1:]) if agent.is_trainable else None
         if fault:
             tqdm.write(f"warning: the policy of {agent.name}, seed {agent.seed}, has {fault}")
@@ -61,15 +61,14 @@ class Comparison:
     ) -> None:
         """Write results.json, results.csv and pictures; print the table, and what it says of each learned policy."""
         folder = Path(self.out)
-        contents = results(world, rows, command=command, seed=self.seed, scenes=self.scenes, made=made)
+        scenes = world.source.at_most(self.scenes)
+        contents = results(world, rows, command=command, seed=self.seed, scenes=scenes, made=made)
         write_results(folder, contents)
         plot_accuracy(folder / "accuracy.png", contents)
         agent, evaluation = shown
-        figure = scan_paths(world, evaluation, range(min(8, self.scenes)), agent=agent)
+        figure = scan_paths(world, evaluation, range(min(8, scenes)), agent=agent)
         save_figure(folder / "scan_paths.png", figure)
-        print(
-            f"\nAccuracy (%) after each glimpse on {self.scenes:,} {world.source.split} scenes; 0 is the first look:\n"
-        )
+        print(f"\nAccuracy (%) after each glimpse on {world.source.sample_text(scenes)}; 0 is the first look:\n")
         print(table(contents), end="\n\n")
         for name in dict.fromkeys(entry["agent"] for entry in rows if entry["train_glimpses"]):
             print(sentence(contents, name))

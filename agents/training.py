@@ -114,7 +114,9 @@ def validate(job: Pretraining, world: World) -> dict[str, list[float]]:
     job.perception.eval()
     accuracy = {}
     for name in GLIMPSES if world.source.knows_target else ["random"]:
-        accuracy[name] = evaluate(world, make_agent(name, world), scenes=VALIDATION_SCENES).accuracy
+        accuracy[name] = evaluate(
+            world, make_agent(name, world), scenes=world.source.at_most(VALIDATION_SCENES)
+        ).accuracy
         figures = " ".join(f"{share:.3f}" for share in accuracy[name])
         tqdm.write(f"{job.done} updates, accuracy after each look {GLIMPSES[name]}: {figures}")
     return accuracy
@@ -156,7 +158,7 @@ def extend_curve(curve: list[dict[str, float]], folder: Path, agent: Agent, vali
     """Add to a learning curve what an agent has spent, and its greedy accuracy at the last glimpse."""
     if validation is None:
         raise ValueError("a learning curve needs a world of validation scenes")
-    accuracy = evaluate(validation, agent, scenes=VALIDATION_SCENES).accuracy[-1]
+    accuracy = evaluate(validation, agent, scenes=validation.source.at_most(VALIDATION_SCENES)).accuracy[-1]
     spent = {"glimpses": agent.spent.glimpses, "seconds": round(agent.spent.seconds, 2)}
     curve.append({**spent, "accuracy": round(accuracy, 4)})
     write_json(folder / CURVE, curve)
@@ -170,8 +172,8 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
 
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
     """Add the scan paths and the accuracy on a few validation scenes to TensorBoard."""
-    evaluation = evaluate(validation, agent, scenes=PICTURE_SCENES)
-    figure = scan_paths(validation, evaluation, range(8), agent=agent)
+    evaluation = evaluate(validation, agent, scenes=validation.source.at_most(PICTURE_SCENES))
+    figure = scan_paths(validation, evaluation, range(min(8, len(evaluation.index))), agent=agent)
     writer.add_figure("validation/scan_paths", figure, agent.spent.glimpses)
     writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], agent.spent.glimpses)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import reduce
 from inspect import Parameter
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
@@ -232,8 +232,14 @@ def add_option(parser: Any, name: str, option: Option) -> None:
     elif option.annotation in LISTS:
         parser.add_argument(name if is_required else f"--{name}", nargs="+", type=str, **about)
     else:
-        kind = Any if option.annotation is Parameter.empty else option.annotation
+        kind = Any if option.annotation is Parameter.empty else _typed(option.annotation)
         parser.add_argument(f"--{name}", type=kind, required=is_required, **about)
+
+
+def _typed(annotation: Any) -> Any:
+    """Return what can be typed of an annotation: the name alone where code may give a ready object."""
+    has_object = any(str(kind).startswith("<class 'foveal_") for kind in get_args(annotation))
+    return str if has_object and str in get_args(annotation) else annotation
 
 
 def summary(function: Callable[..., Any]) -> str:

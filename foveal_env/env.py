@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 from foveal_env.data import Episode
 from foveal_env.infos import Report, first_row, report
 from foveal_env.kernels.hashing import scramble
-from foveal_env.make import make_world
+from foveal_env.make import make_world, with_defaults
 from foveal_env.world import World
 
 RENDER_MODES = ("human", "rgb_array")
@@ -53,6 +53,7 @@ class FovealVectorEnv(VectorEnv):
             an error in a process that has imported RLlib: it takes any batch for one of "NextStep".
         render_mode: None or "rgb_array"; `render` then returns a tuple of images.
         flat: give each observation as one axis.
+        defaults: options of the id itself; see `foveal_env.make.with_defaults`.
         options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
@@ -66,6 +67,7 @@ class FovealVectorEnv(VectorEnv):
         autoreset_mode: str | AutoresetMode | None = None,
         render_mode: str | None = None,
         flat: bool = False,
+        defaults: dict[str, Any] | None = None,
         **options: Any,
     ):
         if world is not None and options:
@@ -76,7 +78,7 @@ class FovealVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         _check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.world = world or make_world(**options)
+        self.world = world or make_world(**with_defaults(defaults or {}, options))
         tokens, width = self.world.observation_shape
         shape = (tokens * width,) if flat else (tokens, width)
         self.single_observation_space = spaces.Box(-LARGEST, LARGEST, shape, np.float32)

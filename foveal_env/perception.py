@@ -14,6 +14,7 @@ from foveal_encoders import ENCODERS as ENCODER_NAMES
 from foveal_encoders.base import Encoder, Glimpse, Inputs
 from foveal_env import checkpoint
 from foveal_env.checkpoint import find
+from foveal_env.contracts import check_encoder, first_scenes
 from foveal_env.data import Outcome, Scenes
 from foveal_env.randomness import seeded
 from foveal_env.registry import Registry, options_of
@@ -38,6 +39,7 @@ class Perception(nn.Module):
         super().__init__()
         self.spec = spec = json.loads(json.dumps(spec))  # as a checkpoint will have it
         self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
+        check_encoder(self.encoder)
         self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
         self.precision = torch.float32
 
@@ -46,9 +48,8 @@ class Perception(nn.Module):
         source: Source, *, encoder: str = "multizoom", task: str = "classify", seed: int = 0, **config: Any
     ) -> "Perception":
         """Return an untrained perception for a source; `config` are flat options of the encoder's constructor."""
-        kind = TASKS.resolve(task)
+        kind, images = TASKS.resolve(task), first_scenes(source, torch.arange(64)).images
         task_config = {**kind.config_for(source), **kind.statistics_of(source)}
-        images = source.scenes(torch.arange(64)).images
         pixels = torch.cat([images.pixels(row).flatten() for row in range(64)]) / 255
         inputs = Inputs(
             channels=source.channels,

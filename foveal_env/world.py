@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foveal_env.contracts import check_looks, check_source, first_scenes
 from foveal_env.data import Episode, Scenes
 from foveal_env.perception import Perception
 from foveal_env.render import draw
@@ -89,10 +90,12 @@ class World:
         perception: encoder and task head; it must fit the source.
         rules: rules of an episode.
 
-    Raises ValueError if the perception does not fit the source, or the reward is unknown.
+    Raises ValueError if the perception does not fit the source, or the reward is unknown. The first scenes, and what
+    encoder and head make of them, are checked as well (`foveal_env.contracts`).
     """
 
     def __init__(self, source: Source, perception: Perception, rules: Rules = Rules()):
+        check_source(source)
         perception.check_fits(source)
         rewards = {**REWARDS, **perception.task.rewards}
         if rules.reward not in rewards:
@@ -103,6 +106,7 @@ class World:
         self.device = next(perception.parameters()).device
         self._reward = rewards[rules.reward]
         self._prefetcher = Prefetcher(source)
+        self._is_checked = False
 
     @property
     def ends_early(self) -> bool:
@@ -121,9 +125,15 @@ class World:
         They are made there if the source can. It is as exact, because all but a warp is done in whole numbers, and
         saves the copy of the pyramids. Files are read on the CPU.
         """
+        make, index = self._prefetcher.get, index.cpu()
         if self.source.any_device and self.device.type != "cpu":
-            return self.source.scenes(index.to(self.device))
-        return self._prefetcher.get(index.cpu()).to(self.device)
+            make, index = self.source.scenes, index.to(self.device)
+        if self._is_checked or not len(index):
+            return make(index).to(self.device)
+        scenes = first_scenes(self.source, index, make).to(self.device)
+        check_looks(self.perception.encoder, self.perception.task, scenes)
+        self._is_checked = True
+        return scenes
 
     def prefetch(self, index: Tensor) -> None:
         """Let a worker make the scenes, by index [B] int64, that `scenes` will be asked for next."""

@@ -69,13 +69,17 @@ class Images(Batch):
         """Prepare images.
 
         Args:
-            images: one uint8 tensor [B, C, H, W], or B of [C, H, W] uint8, of any sizes, and of images on disk.
+            images: one uint8 tensor [B, C, H, W], or B of [C, H, W] uint8, of any sizes, and of images on disk. Pixels
+                are 0 to 255, and rows go along y. C is 1 for grey and 3 for colour; more are possible.
 
         Raises:
-            ValueError: there is no image, one is not uint8 or has no pixels, or their channels differ.
+            ValueError: there is no image, one is not uint8 or has no pixels, or their channels differ; or it is none
+                of these, such as an array of NumPy.
         """
         if isinstance(images, Tensor):
             return _prepare([_checked(images, 4)])
+        if not isinstance(images, Sequence):
+            raise ValueError(f"images are a tensor or a sequence of them, got {type(images).__name__}")
         if not images:
             raise ValueError("no images to prepare")
         in_memory = [_checked(image, 3)[None] for image in images if isinstance(image, Tensor)]
@@ -221,15 +225,18 @@ class Images(Batch):
 
 def _checked(images: Tensor, dimensions: int) -> Tensor:
     if images.dtype != torch.uint8 or images.ndim != dimensions or not images.numel():
+        wanted = "[B, C, H, W]" if dimensions == 4 else "[C, H, W]"
         raise ValueError(
-            f"images are uint8 of shape [C, H, W] with no empty side, "
-            f"got {images.dtype} of shape {list(images.shape[dimensions - 3 :])}"
+            f"images are uint8 (0 to 255) of shape {wanted} with no empty side, "
+            f"got {str(images.dtype).removeprefix('torch.')} of shape {list(images.shape)}"
         )
     return images
 
 
 def _on_disk(image: ImageOnDisk) -> Images:
-    """Return a batch of one, which holds no texels."""
+    """Return a batch of one, which holds no texels; ValueError if it cannot be averaged."""
+    if not hasattr(image, "box_averages"):
+        raise ValueError(f"images are uint8 tensors [C, H, W] or images on disk, got {type(image).__name__}")
     none = torch.empty(0, image.channels, dtype=torch.uint8)
     known = Known(max(image.size), is_compact=True)
     return Images(none, torch.zeros(1, dtype=torch.int64), torch.tensor([image.size]), (image,), known)
@@ -239,7 +246,8 @@ def _prepare(stacks: list[Tensor]) -> Images:
     """Prepare stacks [B, C, H, W], each of one size."""
     channels, device = stacks[0].shape[1], stacks[0].device
     if any(stack.shape[1] != channels for stack in stacks):
-        raise ValueError("images of one batch must have the same number of channels")
+        numbers = sorted({stack.shape[1] for stack in stacks})
+        raise ValueError(f"images [C, H, W] of one batch must have the same number of channels, got {numbers}")
     lengths = [pyramid_length(*stack.shape[2:]) for stack in stacks]
     rooms = [len(stack) * length for stack, length in zip(stacks, lengths, strict=True)]
     texels = torch.empty(sum(rooms), channels, dtype=torch.uint8, device=device)

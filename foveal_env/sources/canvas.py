@@ -23,6 +23,7 @@ class SmallPictures:
     pixels: Tensor  # [n, s, s] uint8
     labels: Tensor  # [n] int64
     classes: tuple[str, ...]
+    order: Tensor | None = None  # [n] in which evaluation scenes show them; None if they lie in a random order
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -37,7 +38,8 @@ class SmallPictures:
         if device == self.pixels.device:
             return self
         if device not in self._copies:
-            copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes)
+            order = None if self.order is None else self.order.to(device)
+            copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes, order)
             copy.__dict__["class_sizes"] = self.class_sizes.to(device)  # to count, the device would have to be waited for
             self._copies[device] = copy
         return self._copies[device]
@@ -62,6 +64,16 @@ class SmallPictures:
     @cached_property
     def _rank_in_class(self) -> Tensor:  # [n] place of each picture among those of its class
         return self._by_class.argsort() - self._first_of_class[self.labels]
+
+    def places(self, index: Tensor) -> Tensor:
+        """Return what evaluation scenes are drawn from, [B] int64, by their index.
+
+        Every n indices in a row have the same places whatever the order: all pictures, and one scene of each.
+        """
+        if self.order is None:
+            return index
+        number = index % len(self)
+        return index - number + self.order.to(index.device)[number]
 
     def of_class(self, label: Tensor, draw: Tensor) -> Tensor:
         """Return the number of a picture of each class [...], by random numbers `draw` [...] >= 0."""

@@ -1,5 +1,7 @@
 """The same digits on canvases of several sizes in one batch: does what was learned on one size hold on another?"""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -51,15 +53,17 @@ class Ladder(Source):
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
+        place = self.pictures.on(index.device).places(index)
         if self.canvas is not None:
-            return self._compose(index, self.canvas)
-        which = scramble(index, SPLITS.index(self.split), 9) % len(self.canvases)
-        return Scenes.by_group(which, lambda number, rows: self._compose(index[rows], self.canvases[number]))
+            return replace(self._compose(place, self.canvas), index=index)
+        which = scramble(place, SPLITS.index(self.split), 9) % len(self.canvases)
+        scenes = Scenes.by_group(which, lambda number, rows: self._compose(place[rows], self.canvases[number]))
+        return replace(scenes, index=index)
 
-    def _compose(self, index: Tensor, canvas: int) -> Scenes:
+    def _compose(self, place: Tensor, canvas: int) -> Scenes:
         return lay_one(
             self.pictures,
-            index,
+            place,
             split=self.split,
             canvas=canvas,
             pieces=self.surface.pieces(canvas),
