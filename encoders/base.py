@@ -126,11 +126,14 @@ class Encoder(nn.Module):
         return state
 
     def check_prompt(self, batch: int, prompt: Tensor | None) -> None:
-        """Raise ValueError unless `prompt` is what this encoder takes."""
+        """Raise ValueError unless `prompt` is what this encoder takes.
+
+        Whether it is finite is looked at on the CPU alone. Elsewhere the device would have to be waited for.
+        """
         size, shape = self.inputs.prompt_size, None if prompt is None else tuple(prompt.shape)
         if size and shape != (batch, size):
             raise ValueError(f"this encoder takes a prompt of shape {(batch, size)}, got {shape}")
-        if size and prompt is not None and not torch.isfinite(prompt).all():
+        if size and prompt is not None and prompt.is_cpu and not torch.isfinite(prompt).all():
             raise ValueError("a prompt must be finite")
         if not size and prompt is not None and prompt.shape[-1]:
             raise ValueError(f"this encoder takes no prompt (prompt_size=0), got one of shape {shape}")

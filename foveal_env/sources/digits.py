@@ -39,6 +39,7 @@ class OnePicture(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
     dataset: str
 
     def __init__(
@@ -148,7 +149,7 @@ def lay_one(
     salt, device = SPLITS.index(split), index.device
     draws = scramble(index[:, None], salt, torch.arange(3, device=device))  # [B, 3]
     which = (draws[:, 0] if split == "train" else index) % len(pictures)
-    pixels = pictures.pixels.to(device)
+    pixels = pictures.on(device).pixels
     targets = pixels[which]
     if augment and split == "train":
         targets = warp(targets, index)
@@ -165,8 +166,8 @@ def lay_one(
 
     return Scenes(
         images=Images.painted(len(index), canvas, canvas, 1, paint, device),
-        label=pictures.labels.to(device)[which],
+        label=pictures.on(device).labels[which],
         box=boxes_at(corner, pictures.side, canvas),
-        prompt=torch.zeros(len(index), 0, device=device),
+        prompt=torch.zeros(len(index), 0, dtype=torch.float32, device=device),
         index=index,
     )

@@ -47,8 +47,8 @@ class WholeImages(Source):
         return Scenes(
             images=images,
             label=self.labels[number],
-            box=torch.full((len(index), 4), torch.nan),
-            prompt=torch.zeros(len(index), 0),
+            box=torch.full((len(index), 4), torch.nan, dtype=torch.float32),
+            prompt=torch.zeros(len(index), 0, dtype=torch.float32),
             index=index,
         )
 
