@@ -208,10 +208,18 @@ class Grpo(Agent):
         tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
         return tensors, {"updates": self.done, "deviation": self.deviation}
 
+    def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the averaged policy."""
+        return checkpoint.prefixed("average", self.average.state_dict()), {"deviation": self.deviation}
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
-        self.policy.load_state_dict(checkpoint.below("policy", tensors))
-        self.average.load_state_dict(checkpoint.below("average", tensors))
+        """Put back what `state` or `acting_state` returned; of the latter, the averaged policy is all there is."""
+        average = checkpoint.below("average", tensors)
+        self.average.load_state_dict(average)
+        self.policy.load_state_dict(average if self.acts_only else checkpoint.below("policy", tensors))
+        if self.acts_only:
+            self.deviation = header["deviation"]
+            return
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         self.done, self.deviation = header["updates"], header["deviation"]
 
