@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from foveal_agents import rollout
@@ -48,7 +50,9 @@ class Comparison:
         is_bounded = world.source.knows_target and world.perception.task.asks_for_target
         return ["random", "centre", "raster", *(["oracle"] if is_bounded else [])]
 
-    def evaluate(self, world: World, agent: Agent, seed: int, **named: Any) -> tuple[dict[str, Any], rollout.Evaluation]:
+    def evaluate(
+        self, world: World, agent: Agent, seed: int, **named: Any
+    ) -> tuple[dict[str, Any], rollout.Evaluation]:
         """Evaluate an agent, and name a policy that has collapsed.
 
         Args:
@@ -127,33 +131,33 @@ def learned(contents: dict[str, Any]) -> list[str]:
 def sentence(contents: dict[str, Any], name: str) -> str:
     """Say in words what an agent reaches at the end, and what gazes reach that are not learned."""
     metrics, rows = metrics_of(contents), contents["rows"]
-    main, seeds = next(iter(metrics)), summarise(rows)[name][2]
-    agent = next(entry["agent"] for entry in rows if label_of(entry) == name)
-    reached = {
-        key: value for key, metric in metrics.items() if (value := reached_by(rows, name, key, metric)) is not None
-    }
+    seeds = summarise(rows)[name][2]
+    said = spoken(name) if any(entry["agent"] == name for entry in rows) else name
     where = f"{contents['scenes']:,} {contents['split']} scenes"
-    after = f"after {contents['glimpses']} glimpses{f' (mean of {seeds} seeds)' if seeds > 1 else ''}"
-    others = [
-        f"{words} {value}"
-        for other, words in GAZES.items()
-        if other != name and (value := reached_by(rows, other, main, metrics[main])) is not None
-    ]
-    said = spoken(name) if name == agent else name
-    if main == "accuracy":
-        told = f"{said} answers {reached[main]} of {where} right {after}"
-    else:
-        figures = ", ".join(f"{metrics[key].title} {value}" for key, value in reached.items())
-        told = f"{said} on {where} {after}: {figures}"
-    return "; ".join([told, ", ".join(others)] if others else [told]) + "."
+    at_most = "at most " if any("glimpses" in entry for entry in rows) else ""
+    after = f"after {at_most}{contents['glimpses']} glimpses{f' (mean of {seeds} seeds)' if seeds > 1 else ''}"
+    others = {other: words for other, words in GAZES.items() if other in summarise(rows) and other != name}
+    if list(metrics) == ["accuracy"]:
+        reached = {label: _reached(rows, label, "accuracy", metrics["accuracy"]) for label in (name, *others)}
+        told = [f"{words} {reached[other]}" for other, words in others.items()]
+        return (
+            "; ".join([f"{said} answers {reached[name]} of {where} right {after}", *filter(None, [", ".join(told)])])
+            + "."
+        )
+    told = [f"{said} on {where} {after}: {_figures(rows, name, metrics)}"]
+    return "; ".join([*told, *(f"{words}: {_figures(rows, other, metrics)}" for other, words in others.items())]) + "."
 
 
-def reached_by(rows: list[dict[str, Any]], name: str, key: str, metric: Metric) -> str | None:
-    """Return a figure of an agent after the last glimpse, with its unit; None if it is not known."""
-    summary = summarise(rows, key)
-    if name not in summary or summary[name][0][-1] != summary[name][0][-1]:
-        return None
-    return f"{metric.written(summary[name][0][-1])} {metric.unit}".rstrip()
+def _figures(rows: list[dict[str, Any]], name: str, metrics: dict[str, Metric]) -> str:
+    """Return all figures of an agent after the last glimpse, with their titles and units."""
+    found = {metric.title: _reached(rows, name, key, metric) for key, metric in metrics.items()}
+    return ", ".join(f"{title} {value}" for title, value in found.items() if value)
+
+
+def _reached(rows: list[dict[str, Any]], name: str, key: str, metric: Metric) -> str:
+    """Return a figure of an agent after the last glimpse, with its unit; "" if it is not known."""
+    last = summarise(rows, key)[name][0][-1]
+    return "" if np.isnan(last) else f"{metric.written(last)} {metric.unit}".rstrip()
 
 
 def beaten_bounds(contents: dict[str, Any], *, asks_for_target: bool) -> list[str]:
@@ -163,27 +167,32 @@ def beaten_bounds(contents: dict[str, Any], *, asks_for_target: bool) -> list[st
         contents: those of results.json.
         asks_for_target: whether the task asks for the target.
     """
-    key, metric = next(iter(metrics_of(contents).items()))
-    summary, notes = summarise(contents["rows"], key), []
-    for bound in (entry for entry in contents["rows"] if label_of(entry) in BOUNDS):
-        theirs = summary[label_of(bound)][0][-1]
-        for name in learned(contents):
-            mine = summary[name][0][-1]
+    bounds = {label_of(entry): entry for entry in contents["rows"] if label_of(entry) in BOUNDS}
+    notes = []
+    for bound, name in product(bounds, learned(contents)):
+        better = []
+        for key, metric in metrics_of(contents).items():
+            summary = summarise(contents["rows"], key)
+            mine, theirs = (summary[label][0][-1] for label in (name, bound))
             if (mine - theirs) * (-1) ** metric.falls > 0 and metric.written(mine) != metric.written(theirs):
-                figures = f"{metric.title} {metric.written(mine)} against {metric.written(theirs)} {metric.unit}".rstrip()
-                notes.append(f"{name} is better than {bound['agent']} ({figures}): {_why(bound, asks_for_target)}.")
-    return list(dict.fromkeys(notes))
+                figures = f"{metric.title} {metric.written(mine)} against {metric.written(theirs)} {metric.unit}"
+                better += [figures.rstrip()] if metric.by_look else []
+        if better:
+            notes.append(
+                f"{name} is better than {bound} ({', '.join(better)}): {_why(bounds[bound], asks_for_target)}."
+            )
+    return notes
 
 
 def _why(bound: dict[str, Any], asks_for_target: bool) -> str:
+    """Say why a bound can be beaten."""
     if bound["agent"] == "greedy_oracle":
         return "that bound looks one step ahead at a few gazes, and a policy can plan further"
     if not asks_for_target:
         return "it looks near the target, and this task asks for more than the target: it is no bound here"
-    deviation = bound["options"]["deviation"]
     return (
-        f"it draws each gaze near the target's centre (a deviation of {deviation:g} sides), whatever the encoder has "
-        "seen by then, and a policy can look where the encoder needs it"
+        f"it draws each gaze near the centre of the target (a deviation of {bound['options']['deviation']:g} sides; of a "
+        "count that is the whole image), whatever was seen by then; a policy can look where the encoder needs it"
     )
 
 

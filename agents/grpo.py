@@ -57,7 +57,7 @@ class Grpo(Agent):
             Juditsky 1992). 0 is the last policy itself. On validation scenes 0.97 gave 95.6 %, the last policy 95.1 %.
         mixture: what the policy is made of.
 
-    Raises ValueError if a number is out of range, or the target to imitate is not known.
+    Raises ValueError if a number is out of range.
     """
 
     is_trainable = True
@@ -87,8 +87,6 @@ class Grpo(Agent):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not imitation >= 0:
             raise ValueError(f"imitation must be at least 0, got {imitation}")
-        if imitation and not world.source.knows_target:
-            raise ValueError("imitation needs a source that knows where the target is")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay lies in [0, 1), got {ema_decay}")
         self.num_scenes, self.group_size, self.n_epochs, self.batch_size = num_scenes, group_size, n_epochs, batch_size
@@ -112,7 +110,12 @@ class Grpo(Agent):
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
     def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
-        """Learn until `glimpses` glimpses were taken in all, in whole batches of rollouts."""
+        """Learn until `glimpses` glimpses were taken in all, in whole batches of rollouts.
+
+        Raises ValueError if the target to imitate is not known.
+        """
+        if self.imitation and not self.world.source.knows_target:
+            raise ValueError("imitation needs a source that knows where the target is")
         taken = self.spent.glimpses
         while taken < glimpses:
             remaining = 1 - taken / glimpses

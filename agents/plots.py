@@ -93,7 +93,7 @@ def _plot_metric(axes: Any, contents: dict[str, Any], name: str, metric: Metric)
 
 
 def line_styles(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return how the line of each label is drawn, and what the legend calls it; loaded policies have colours in turn."""
+    """Return how the line of each label is drawn, and what the legend calls it; loaded policies take turns."""
     styles: dict[str, dict[str, Any]] = {}
     for entry in rows:
         label, turn = label_of(entry), len(styles) % len(IN_TURN)
@@ -112,7 +112,8 @@ def line_style(name: str) -> dict[str, Any]:
 
 
 def shortened(label: str, *, longest: int = 30) -> str:
-    """Return a label with its beginning left out if it is long: the end of a path says more."""
+    """Return a label without what all paths end in, and without its beginning if it is long."""
+    label = label.removesuffix("/policy.safetensors")
     return label if len(label) <= longest else f"\N{HORIZONTAL ELLIPSIS}{label[1 - longest :]}"
 
 

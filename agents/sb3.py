@@ -235,7 +235,7 @@ class StableBaselines(Agent):
         return checkpoint.prefixed("policy", self.model.policy.state_dict()), {}
 
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` or `acting_state` returned; an off-policy algorithm can then act, but not go on training."""
+        """Put back what `state` or `acting_state` returned; off-policy algorithms can then act, but not go on."""
         self.model.policy.load_state_dict(checkpoint.below("policy", tensors))
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))

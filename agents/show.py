@@ -80,7 +80,8 @@ def _check_question(spec: Mapping[str, Any], names: list[str], words: list[str])
         fault = f"unknown {unknown[0]!r}" if unknown else "say what is asked"
         raise ValueError(f"--question: {fault}; known: {choice}")
     asked, about = [word for word in words if word in kinds], [word for word in words if word not in kinds]
-    if kinds and len(asked) != 1 or not kinds and spec["task"] == "search" and len(about) != 1:
+    is_single = len(asked) == 1 if kinds else spec["task"] != "search" or len(about) == 1
+    if not is_single:
         raise ValueError(f"--question {' '.join(words)}: it must be {'one of ' if not kinds else ''}{choice}")
     if spec.get("source") == "questions" and len(about) != (asked[0] != WITHOUT_CLASS):
         needed = "takes no class" if asked[0] == WITHOUT_CLASS else f"needs one class: {', '.join(others)}"
@@ -103,4 +104,6 @@ def policy_for(perception: Perception) -> Policy:
         policy = read_policy(candidate)
         if policy.header["perception"] == perception.fingerprint:
             return policy
-    raise FileNotFoundError("no shipped policy is for this perception: name one with --policy, or choose --agent spiral")
+    raise FileNotFoundError(
+        "no shipped policy is for this perception: name one with --policy, or choose --agent spiral"
+    )

@@ -263,7 +263,9 @@ def check_keys(
         config: options by name.
         origin: where they come from, for the error.
     """
-    registered = {prefix_of(n) for mark in marks_of(function).values() if isinstance(mark, PlugIns) for n in mark.registry}
+    registered = {
+        prefix_of(n) for mark in marks_of(function).values() if isinstance(mark, PlugIns) for n in mark.registry
+    }
     prefixes = registered | prefixes_of(function, [], config)
     names = {*known, "resume", "overwrite"}
     for key, value in config.items():
