@@ -64,6 +64,7 @@ class Evaluation(Batch):
     index: Tensor  # [S] int64, which scene
     glimpses: Tensor  # [S] int64, taken after the first look
     info: Columns  # what the task tells of the last episode, [S] each
+    figures: Columns  # what the task is measured by (`World.measure`), [S, 1 + T] each; NaN where one does not apply
 
     @property
     def accuracy(self) -> list[float]:
@@ -125,7 +126,14 @@ def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
         index=last.scenes.index,
         glimpses=last.glimpses,
         info=Columns(world.info(last)),
+        figures=_figures(world, episodes),
     )
+
+
+def _figures(world: World, episodes: list[Episode]) -> Columns:
+    """Return what the task measures after each look, [B, 1 + T] each, by name."""
+    looks = [world.measure(episode) for episode in episodes]
+    return Columns({name: torch.stack([look[name].double() for look in looks], dim=1) for name in looks[0]})
 
 
 def policy_gazes(policy: Policy, source: Source, perception: Perception, *, glimpses: int) -> PolicyGazes:

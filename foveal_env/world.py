@@ -5,6 +5,7 @@ a `World` holds what does not.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -20,7 +21,7 @@ from foveal_env.render import draw
 from foveal_env.retina import extract
 from foveal_env.sources.base import Source
 from foveal_env.sources.prefetch import Prefetcher
-from foveal_env.tasks.base import REWARDS
+from foveal_env.tasks.base import REWARDS, Metric
 
 FIRST_LOOKS = ("centre", None)
 
@@ -224,6 +225,15 @@ class World:
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return what the task tells of B episodes besides their outcome, [B] each; NaN if it does not apply to one."""
         return self.perception.task.info(episode)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The figures that tables show of the task, by name; the main one first."""
+        return self.perception.task.metrics
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the figures of `metrics`, and perhaps more, for B episodes, [B] each; NaN if one does not apply."""
+        return self.perception.task.measure(episode)
 
     @property
     def map_side(self) -> int:
