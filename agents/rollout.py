@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveal_agents.base import Agent, Policy
+from foveal_agents.base import Agent, AgentWorld, Policy
 from foveal_env.batch import Batch, Columns
 from foveal_env.data import Episode, Scenes
 from foveal_env.gaze_law import PolicyGazes
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def rollout(
-    world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+    world: AgentWorld, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
     """Yield the T steps of episodes that have just started; those that end before stay as they are."""
     for _ in range(world.rules.glimpses):
@@ -59,7 +59,7 @@ class Evaluation(Batch):
         return self.loss.double().mean(dim=0).tolist()
 
 
-def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512) -> Evaluation:
+def evaluate(world: AgentWorld, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512) -> Evaluation:
     """Let an agent look at scenes 0 to `scenes` - 1 of the world's split, greedily.
 
     Args:
@@ -81,7 +81,7 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
     return Evaluation.cat(parts)
 
 
-def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
+def _evaluation(world: AgentWorld, episodes: list[Episode]) -> Evaluation:
     """Return what an agent did in a batch of scenes, by its episodes after each look."""
     last = episodes[-1]
     return Evaluation(
