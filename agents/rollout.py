@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveal_agents.base import Agent, Policy
+from foveal_agents.base import Agent, AgentWorld, Policy
 from foveal_env.batch import Batch, Columns
 from foveal_env.data import Episode, Scenes
 from foveal_env.gaze_law import PolicyGazes
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def rollout(
-    world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+    world: AgentWorld, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
     """Yield the T steps of episodes that have just started; those that end before stay as they are.
 
@@ -78,7 +78,7 @@ class Evaluation(Batch):
 
 
 def evaluate(
-    world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512, repeat: bool = False
+    world: AgentWorld, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512, repeat: bool = False
 ) -> Evaluation:
     """Let an agent look at the first scenes of the world's split, greedily.
 
@@ -115,7 +115,7 @@ def _indices(source: Source, scenes: int, repeat: bool) -> Tensor:
     return index
 
 
-def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
+def _evaluation(world: AgentWorld, episodes: list[Episode]) -> Evaluation:
     """Return what an agent did in a batch of scenes, by its episodes after each look."""
     last = episodes[-1]
     return Evaluation(
