@@ -58,7 +58,7 @@ class Grpo(Agent):
             Juditsky 1992). 0 is the last policy itself. On validation scenes 0.97 gave 95.6 %, the last policy 95.1 %.
         mixture: what the policy is made of.
 
-    Raises ValueError if a number is out of range, or the target to imitate is not known.
+    Raises ValueError if a number is out of range.
     """
 
     is_trainable = True
@@ -88,8 +88,6 @@ class Grpo(Agent):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not imitation >= 0:
             raise ValueError(f"imitation must be at least 0, got {imitation}")
-        if imitation and not world.source.knows_target:
-            raise ValueError("imitation needs a source that knows where the target is")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay lies in [0, 1), got {ema_decay}")
         self.num_scenes, self.group_size, self.n_epochs, self.batch_size = num_scenes, group_size, n_epochs, batch_size
@@ -113,7 +111,12 @@ class Grpo(Agent):
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
     def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
-        """Learn until `glimpses` glimpses were taken in all, in whole batches of rollouts."""
+        """Learn until `glimpses` glimpses were taken in all, in whole batches of rollouts.
+
+        Raises ValueError if the target to imitate is not known.
+        """
+        if self.imitation and not self.world.source.knows_target:
+            raise ValueError("imitation needs a source that knows where the target is")
         taken = self.spent.glimpses
         while taken < glimpses:
             remaining = 1 - taken / glimpses
@@ -210,10 +213,18 @@ class Grpo(Agent):
         tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
         return tensors, {"updates": self.done, "deviation": self.deviation}
 
+    def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the averaged policy."""
+        return checkpoint.prefixed("average", self.average.state_dict()), {"deviation": self.deviation}
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
-        self.policy.load_state_dict(checkpoint.below("policy", tensors))
-        self.average.load_state_dict(checkpoint.below("average", tensors))
+        """Put back what `state` or `acting_state` returned; of the latter, the averaged policy is all there is."""
+        average = checkpoint.below("average", tensors)
+        self.average.load_state_dict(average)
+        self.policy.load_state_dict(average if self.acts_only else checkpoint.below("policy", tensors))
+        if self.acts_only:
+            self.deviation = header["deviation"]
+            return
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         self.done, self.deviation = header["updates"], header["deviation"]
 

@@ -52,8 +52,8 @@ class FovealVectorEnv(VectorEnv):
         autoreset_mode: an `AutoresetMode` or its value: "SameStep", "NextStep" or "Disabled". None is "SameStep", and
             an error in a process that has imported RLlib: it takes any batch for one of "NextStep".
         render_mode: None or "rgb_array"; `render` then returns a tuple of images.
-        flat: give each observation as one axis.
         defaults: options of the id itself; see `foveal_env.make.with_defaults`.
+        flat: give each observation as one axis.
         options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
@@ -66,8 +66,8 @@ class FovealVectorEnv(VectorEnv):
         world: World | None = None,
         autoreset_mode: str | AutoresetMode | None = None,
         render_mode: str | None = None,
-        flat: bool = False,
         defaults: dict[str, Any] | None = None,
+        flat: bool = False,
         **options: Any,
     ):
         if world is not None and options:

@@ -5,6 +5,7 @@ a `World` holds what does not.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -20,7 +21,7 @@ from foveal_env.render import draw
 from foveal_env.retina import extract
 from foveal_env.sources.base import Source
 from foveal_env.sources.prefetch import Prefetcher
-from foveal_env.tasks.base import REWARDS
+from foveal_env.tasks.base import REWARDS, Metric
 
 FIRST_LOOKS = ("centre", None)
 
@@ -122,18 +123,24 @@ class World:
     def scenes(self, index: Tensor) -> Scenes:
         """Return scenes of the source, by index [B] int64, on the world's device.
 
-        They are made there if the source can. It is as exact, because all but a warp is done in whole numbers, and
-        saves the copy of the pyramids. Files are read on the CPU.
+        What a plug-in returns is checked once, in the first of them (`foveal_env.contracts`).
         """
-        make, index = self._prefetcher.get, index.cpu()
-        if self.source.any_device and self.device.type != "cpu":
-            make, index = self.source.scenes, index.to(self.device)
         if self._is_checked or not len(index):
-            return make(index).to(self.device)
-        scenes = first_scenes(self.source, index, make).to(self.device)
+            return self._make(index).to(self.device)
+        scenes = first_scenes(self.source, index, self._make).to(self.device)
         check_looks(self.perception.encoder, self.perception.task, scenes)
         self._is_checked = True
         return scenes
+
+    def _make(self, index: Tensor) -> Scenes:
+        """Make scenes on the device if the source can, otherwise on the CPU.
+
+        It is as exact there, because all but a warp is done in whole numbers, and saves the copy of the pyramids. Files
+        are read on the CPU.
+        """
+        if self.source.any_device and self.device.type != "cpu":
+            return self.source.scenes(index.to(self.device))
+        return self._prefetcher.get(index.cpu())
 
     def prefetch(self, index: Tensor) -> None:
         """Let a worker make the scenes, by index [B] int64, that `scenes` will be asked for next."""
@@ -219,6 +226,15 @@ class World:
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return what the task tells of B episodes besides their outcome, [B] each; NaN if it does not apply to one."""
         return self.perception.task.info(episode)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The figures that tables show of the task, by name; the main one first."""
+        return self.perception.task.metrics
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the figures of `metrics`, and perhaps more, for B episodes, [B] each; NaN if one does not apply."""
+        return self.perception.task.measure(episode)
 
     @property
     def map_side(self) -> int:

@@ -1,6 +1,7 @@
 """Several questions to one encoder: the prompt says which, and each has its own head."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
 from foveal_env.tasks import TASKS
-from foveal_env.tasks.base import Task
+from foveal_env.tasks.base import Metric, Task
 
 
 class Several(Task):
@@ -100,14 +101,38 @@ class Several(Task):
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the entries of all heads; each is NaN in the scenes that do not ask its question."""
-        question, outcome = self.question_of(episode.scenes.prompt), episode.outcome
+        question = self.question_of(episode.scenes.prompt)
         columns: dict[str, Tensor] = {}
         for number, head in enumerate(self._heads()):
-            own = replace(outcome, prediction=outcome.prediction[:, : head.answer_size])
-            for name, column in head.info(replace(episode, outcome=own)).items():
+            for name, column in head.info(self._episode_of(head, episode)).items():
                 before = columns.get(name, torch.full_like(column, torch.nan))
                 columns[name] = torch.where(question == number, column, before)
         return columns
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The figures that each question's own task shows after each look."""
+        return {
+            f"{question}_{name}": replace(metric, title=f"{question}: {metric.title}")
+            for question, head in zip(self.heads, self._heads(), strict=True)
+            for name, metric in head.metrics.items()
+            if metric.by_look
+        }
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the figures of all heads, question by question; NaN in the scenes that ask another."""
+        question, shown = self.question_of(episode.scenes.prompt), self.metrics
+        return {
+            f"{own}_{name}": torch.where(question == number, column.float(), torch.nan)
+            for number, (own, head) in enumerate(zip(self.heads, self._heads(), strict=True))
+            for name, column in head.measure(self._episode_of(head, episode)).items()
+            if f"{own}_{name}" in shown
+        }
+
+    def _episode_of(self, head: Task, episode: Episode) -> Episode:
+        """Return the episodes with the predictions as a head made them; those of other questions mean nothing."""
+        flat = episode.outcome.prediction[:, : head.answer_size]
+        return replace(episode, outcome=replace(episode.outcome, prediction=flat))
 
     def _head(self, prompt: Tensor) -> Task:
         return self._heads()[int(self.question_of(prompt))]
