@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +189,14 @@ def session(folder: Path, *, resume: bool) -> Iterator[SummaryWriter]:
     if not resume:
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-    writer = SummaryWriter(str(folder))
+    told = threading.excepthook
+    # A full disk ends TensorBoard's own thread. The writer raises the error again in the training, where it is told.
+    threading.excepthook = lambda fault: None if isinstance(fault.exc_value, OSError) else told(fault)
     try:
-        yield writer
+        with closing(SummaryWriter(str(folder))) as writer:
+            yield writer
     finally:
-        writer.close()
+        threading.excepthook = told
 
 
 @contextmanager
