@@ -39,7 +39,9 @@ class SmallPictures:
             return self
         if device not in self._copies:
             copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes)
-            copy.__dict__["class_sizes"] = self.class_sizes.to(device)  # to count, the device would have to be waited for
+            copy.__dict__["class_sizes"] = self.class_sizes.to(
+                device
+            )  # to count, the device would have to be waited for
             self._copies[device] = copy
         return self._copies[device]
 
