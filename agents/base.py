@@ -251,7 +251,7 @@ class Agent:
     def _trained_on(self) -> dict[str, Any]:
         """Return where the agent has learned, JSON: policies of different places are not averaged."""
         source = self.world.source
-        place = {"canvas": source.canvas, "split": source.split, "images": getattr(source, "count", None)}
+        place = {key: getattr(source, key, None) for key in ("canvas", "split", "count")}
         return {"rules": asdict(self.world.rules), "source": SOURCES.name_of(type(source)), **place}
 
 

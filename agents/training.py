@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,11 +199,14 @@ def session(folder: Path, *, after: int | None = None) -> Iterator[SummaryWriter
     if after is None:
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-    writer = SummaryWriter(str(folder), purge_step=None if after is None else after + 1)
+    told = threading.excepthook
+    # A full disk ends TensorBoard's own thread. The writer raises the error again in the training, where it is told.
+    threading.excepthook = lambda fault: None if isinstance(fault.exc_value, OSError) else told(fault)
     try:
-        yield writer
+        with closing(SummaryWriter(str(folder), purge_step=None if after is None else after + 1)) as writer:
+            yield writer
     finally:
-        writer.close()
+        threading.excepthook = told
 
 
 @contextmanager

@@ -46,7 +46,9 @@ class Batch:
     def replaced(self: Rows, where: torch.Tensor, new: Rows) -> Rows:
         """Return the batch with its rows `where` [B] bool exchanged for those of `new`, in order."""
         own = torch.arange(len(where), device=where.device)
-        order = torch.where(where, where.cumsum(0) - 1 + len(where), own)  # no look at `where`: the device need not wait
+        order = torch.where(
+            where, where.cumsum(0) - 1 + len(where), own
+        )  # no look at `where`: the device need not wait
         return self.cat([self, new]).rows(order)
 
     def put(self: Rows, index: torch.Tensor, new: Rows, *, but: Sequence[str] = ()) -> Rows:

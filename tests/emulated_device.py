@@ -34,7 +34,18 @@ SAYS = {
 }
 NUMPY = {"numpy", "__array__", "__dlpack__"}
 READS = {  # these look at the numbers, or return as many rows as the numbers say
-    *("cpu", "tolist", "item", "__bool__", "__int__", "__float__", "__index__", "__contains__", "__format__", "__repr__"),
+    *(
+        "cpu",
+        "tolist",
+        "item",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "__contains__",
+        "__format__",
+        "__repr__",
+    ),
     *("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select", "bincount", "equal", "allclose"),
 }
 INDEXING = {"__getitem__", "__setitem__", "index_put_", "index_put"}
@@ -81,7 +92,11 @@ def emulated() -> Iterator[Waits]:
     try:
         for cache in caches:
             cache.cache_clear()
-        with patch.object(nn.Module, "to", _module_to), patch.object(make, "check_device", lambda device: None), _Mode():
+        with (
+            patch.object(nn.Module, "to", _module_to),
+            patch.object(make, "check_device", lambda device: None),
+            _Mode(),
+        ):
             yield _waits
     finally:
         _waits = before

@@ -118,7 +118,9 @@ class Images(Batch):
             pyramid=pyramid[0] if len(set(pyramid)) == 1 else 0,
             is_compact=all(part.known.is_compact for part in parts),
         )
-        return cls(texels, offset, torch.cat([part.size for part in parts]), tuple(slides) if any(slides) else (), known)
+        return cls(
+            texels, offset, torch.cat([part.size for part in parts]), tuple(slides) if any(slides) else (), known
+        )
 
     def to(self, device: torch.device | str) -> "Images":
         """Return the batch on `device`; slides stay where they are, on disk."""

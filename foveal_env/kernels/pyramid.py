@@ -61,9 +61,7 @@ def fill_levels(texels: Tensor, offset: Tensor, size: Tensor, shape: tuple[int, 
     form(texels, offset, size, shape)
 
 
-def fill_levels_in_tensors(
-    texels: Tensor, offset: Tensor, size: Tensor, shape: tuple[int, int] | None = None
-) -> None:
+def fill_levels_in_tensors(texels: Tensor, offset: Tensor, size: Tensor, shape: tuple[int, int] | None = None) -> None:
     """Compute `fill_levels` on any device, for all images of one size at a time."""
     if shape is not None:
         _fill_levels_of_one_size(texels, offset, *shape)

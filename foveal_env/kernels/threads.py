@@ -22,7 +22,14 @@ WORTH = 1e-3  # s of work that pay for one more thread: a thread of torch's may 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
-compile_ = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+
+def compile_(function: Callable) -> Any:
+    """Compile a kernel at its first call; the result is kept on disk, if there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # neither this folder nor a home can be written to
+        return njit(**options)(function)
 
 
 class Threads:
