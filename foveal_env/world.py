@@ -219,7 +219,7 @@ class World:
         observation = self.perception.encoder.observe(episode.state)
         if not self.rules.time_left:
             return observation
-        left = (1 - episode.glimpses / self.rules.glimpses).to(observation.dtype)
+        left = 1 - episode.glimpses.to(observation.dtype) / self.rules.glimpses
         row = left[:, None, None].expand(-1, 1, observation.shape[-1])
         return torch.cat([observation, row], dim=1)
 

@@ -11,6 +11,7 @@ import foveal_env
 from foveal_agents import AGENTS
 from foveal_agents.base import load_agent
 from foveal_agents.rollout import evaluate
+from foveal_env import make, retina
 from foveal_env.data import Scenes
 from foveal_env.devices import arithmetic, check_device, to_host
 from foveal_env.images import Images
@@ -235,6 +236,8 @@ def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(
             canvas = {"canvas": 250} if perception == "search" else {}
             world = make_world(perception=perception, device=device, **canvas, **rules)
             agent = quick("grpo", world, batch_size=16, **options)
+            world.scenes(torch.arange(2))  # the first are checked
+            waits.clear()
             for logs in agent.train(40):
                 looks = world.rules.glimpses if world.ends_early else 0
                 assert waits.total() <= (1 if not looks else 2 + looks), waits
@@ -312,3 +315,64 @@ def test_a_source_that_knows_no_device_makes_its_scenes_on_the_cpu(small_percept
         assert all(isinstance(tensor, DeviceTensor) for tensor in (made.label, made.images.texels))
         pixels = made.images.pixels(1).cpu()
     assert torch.equal(pixels, make_world(perception=small_perception).scenes(index).images.pixels(1))
+
+
+@pytest.fixture
+def run_with():
+    """Runs a function with a default type of torch's, and with nothing made before."""
+
+    def run(dtype, what):
+        for cache in (make._load_frozen, make._make_source, retina._offsets, retina._zooms):
+            cache.cache_clear()
+        torch.set_default_dtype(dtype)
+        try:
+            return what()
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    return run
+
+
+def episodes(id):
+    env = gym.make_vec(id, num_envs=3, split="test")
+    told = [env.reset(seed=1)]
+    for step in range(env.world.rules.glimpses + 1):
+        told.append(env.step(np.random.default_rng(step).uniform(-1, 1, (3, 2))))
+    return [array for step in told for array in step[:-1]] + [step[-1]["score"] for step in told]
+
+
+def scripted(searching):
+    world = make_world(perception=searching, glimpses=2)
+    return [evaluate(world, quick(name, world), scenes=4).gazes.nan_to_num() for name in SCRIPTED]
+
+
+def trained(searching):
+    options = {"perception": searching, "stop": True, "zoom": True, "time_left": True, "glimpses": 3}
+    agent = quick("grpo", make_world(**options), grid=3, imitation=0.5, ent_coef=0.1)
+    *_, logs = agent.train(30)
+    return [*agent.policy.state_dict().values(), torch.tensor(list(logs.values()), dtype=torch.float64)]
+
+
+def pretrained(name, task):
+    source = make_source(name, "train", augment=True, canvas=180)
+    perception = Perception.build(source, task=task, patch=6, zooms=1, grid=2, width=12, depth=1, keypoints=2)
+    training = Pretraining(perception, source, steps=2, batch=6, glimpses=2, auxiliary_task="point")
+    return [training.update()["loss"], *perception.state_dict().values()]
+
+
+RUNS = {
+    **{id: lambda searching, id=id: episodes(id) for id in IDS},
+    "scripted agents": scripted,
+    "grpo": trained,
+    "pretraining": lambda searching: pretrained("digits", "reconstruct"),
+    "pretraining of questions": lambda searching: pretrained("questions", "several"),
+}
+
+
+@pytest.mark.parametrize("what", RUNS.values(), ids=RUNS)
+def test_the_default_type_of_torch_changes_nothing(what, run_with, searching):
+    single, double = (run_with(dtype, lambda: what(searching)) for dtype in (torch.float32, torch.float64))
+    assert len(single) == len(double)
+    for mine, theirs in zip(single, double, strict=True):
+        assert mine.dtype == theirs.dtype
+        assert np.array_equal(mine, theirs)
