@@ -173,7 +173,7 @@ def gaze_statistics(gazes: Tensor) -> dict[str, float]:
     total = taken.sum().clamp(min=1)
     return {
         "gaze_spread": ((deviation * count[:, 0]).sum() / total).item(),
-        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / total).item(),
+        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum().float() / total).item(),
     }
 
 
