@@ -16,7 +16,6 @@ from torch import Tensor
 from foveal_agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.registry import options_of
-from foveal_env.world import World
 
 
 class AgentRules(Protocol):
@@ -149,8 +148,9 @@ class Agent:
         agent.options = _flat_options(cls, options)
         return agent
 
-    def __init__(self, world: World, *, seed: int = 0):
-        self.world, self.seed, self.spent = world, seed, Spent()
+    def __init__(self, world: AgentWorld, *, seed: int = 0):
+        self.world: Any = world
+        self.seed, self.spent = seed, Spent()
 
     @property
     def name(self) -> str:
