@@ -15,7 +15,8 @@ from torch import Tensor
 
 from foveal_agents import AGENTS
 from foveal_env import checkpoint
-from foveal_env.registry import options_of
+from foveal_env.registry import difference, options_of
+from foveal_env.sources import SOURCES
 
 
 class AgentRules(Protocol):
@@ -123,6 +124,7 @@ class Agent:
         is_trainable: whether the agent learns.
         is_stochastic: whether even its greedy gaze is drawn at random.
         can_resume: whether a saved agent can go on training.
+        acts_only: whether this agent was saved for acting alone, and cannot go on training.
         options: flat options of its constructor, JSON; those not given have their defaults.
         spent: what its training has cost so far.
     """
@@ -130,6 +132,7 @@ class Agent:
     is_trainable = False
     is_stochastic = False
     can_resume = True
+    acts_only = False
     options: dict[str, Any]
 
     def __init_subclass__(cls, **keywords: Any):
@@ -183,8 +186,12 @@ class Agent:
         """Return what was learned and what training needs to go on: tensors by name, and JSON for the header."""
         raise NotImplementedError
 
+    def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what `restore` needs for an agent that acts and never trains again; by default all of `state`."""
+        return self.state()
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` returned; `self.spent` is put back already.
+        """Put back what `state` or `acting_state` returned; `self.spent` is put back already.
 
         Raises RuntimeError, as torch does, if the weights do not fit.
         """
@@ -195,7 +202,11 @@ class Agent:
 
         Each dictionary has "glimpses", the number taken so far. To stop is to stop asking. A scripted agent yields
         nothing. `self.spent` counts the time inside the updates, and not what the caller does in between.
+
+        Raises ValueError if the agent was saved for acting alone.
         """
+        if self.acts_only and self.spent.glimpses < glimpses:
+            raise ValueError(f"this policy of {self.name!r} was saved for acting alone: it cannot go on training")
         updates = self.updates(glimpses)
         while True:
             started, started_cpu = time.monotonic(), time.process_time()
@@ -209,11 +220,21 @@ class Agent:
             )
             yield logs
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save the policy, and what training needs to go on from here; TypeError if the agent does not learn."""
+    def save(self, path: str | os.PathLike, *, acts_only: bool = False) -> None:
+        """Save the policy, and what training needs to go on from here.
+
+        Args:
+            path: the file.
+            acts_only: leave out what acting does not need, and round weights to float16: the file is far smaller.
+
+        Raises TypeError if the agent does not learn.
+        """
         if not self.is_trainable:
             raise TypeError(f"the agent {self.name!r} learns nothing: there is nothing to save")
-        tensors, header = self.state()
+        acts_only = acts_only or self.acts_only
+        tensors, header = self.acting_state() if acts_only else self.state()
+        if acts_only:
+            tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
         record = {
             "agent": self.name,
             "options": self.options,
@@ -221,8 +242,17 @@ class Agent:
             "spent": asdict(self.spent),
             "perception": self.world.perception.fingerprint,
             "rules": self.world.rules.of_policies,
+            "trained_on": self._trained_on(),
+            "observation_shape": list(self.world.observation_shape),
+            "acts_only": acts_only,
         }
         checkpoint.save(path, "policy", tensors, {**header, **record})
+
+    def _trained_on(self) -> dict[str, Any]:
+        """Return where the agent has learned, JSON: policies of different places are not averaged."""
+        source = self.world.source
+        place = {key: getattr(source, key, None) for key in ("canvas", "split", "count")}
+        return {"rules": asdict(self.world.rules), "source": SOURCES.name_of(type(source)), **place}
 
 
 @dataclass(frozen=True)
@@ -238,20 +268,37 @@ class Policy:
         """Rules that the policy was trained with: those fields of `Rules` without which it means something else."""
         return self.header["rules"]
 
-    def agent(self, world: AgentWorld) -> Agent:
-        """Make the agent that saved the policy, with what it had learned.
+    @property
+    def glimpses(self) -> int | None:
+        """Glimpses of an episode in its training; None if the file does not say so."""
+        return self.header.get("trained_on", {}).get("rules", {}).get("glimpses")
 
-        Raises ValueError if the policy was trained on another perception or with other rules, or its weights do not
-        fit.
-        """
+    @property
+    def kind(self) -> str | None:
+        """All that was decided before its training but the seed, in a line; None if the file does not say so."""
+        if "trained_on" not in self.header:
+            return None
+        keys = ("agent", "options", "perception", "rules", "trained_on")
+        about = {key: self.header[key] for key in keys}
+        return json.dumps({**about, "glimpses": self.header["spent"]["glimpses"]}, sort_keys=True)
+
+    def check(self, world: AgentWorld) -> None:
+        """Raise ValueError if the policy was trained on another perception than a world's, or with other rules."""
         here = {"perception": world.perception.fingerprint, **world.rules.of_policies}
         there = {"perception": self.header["perception"], **self.rules}
         other = [name for name in here if there.get(name) != here[name]]
         if other:
             trained, given = (", ".join(f"{name}={of.get(name)}" for name in other) for of in (there, here))
             raise ValueError(f"{self.path} was trained on {trained}; this world has {given}")
+
+    def agent(self, world: AgentWorld) -> Agent:
+        """Make the agent that saved the policy, with what it had learned.
+
+        Raises ValueError if the policy does not belong in the world (`check`), or its weights do not fit.
+        """
+        self.check(world)
         agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
-        agent.spent = Spent(**self.header["spent"])
+        agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
         try:
             agent.restore(self.tensors, self.header)
         except RuntimeError as error:
@@ -285,6 +332,7 @@ def read_policy(name: str | os.PathLike) -> Policy:
     missing = {"agent", "options", "seed", "spent", "perception", "rules"} - header.keys()
     if missing:
         raise ValueError(f"{path} is damaged: its header lacks {', '.join(sorted(missing))}")
+    tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
     return Policy(path, tensors, header)
 
 
@@ -300,10 +348,12 @@ def resume_agent(agent: Agent, path: str | os.PathLike, glimpses: int) -> Agent:
     (`Agent.can_resume`). Raises ValueError unless both were made alike, and what `load_agent` raises.
     """
     saved = load_agent(path, agent.world)
-    for what in ("name", "seed", "options"):
-        there, here = getattr(saved, what), json.loads(json.dumps(getattr(agent, what)))
-        if there != here:
-            raise ValueError(f"{path} cannot go on: its {what} is {there}, not {here}")
+    there, here = ({"agent": of.name, "seed": of.seed, **of.options} for of in (saved, agent))
+    other = difference(there, json.loads(json.dumps(here)))
+    if other:
+        raise ValueError(f"{path} cannot go on: its {other}")
+    if saved.acts_only and saved.spent.glimpses < glimpses:
+        raise ValueError(f"{path} cannot go on: it was saved for acting alone")
     return saved if saved.can_resume or saved.spent.glimpses >= glimpses else agent
 
 

@@ -1,10 +1,15 @@
 """Stable-Baselines3: its view of the native batch, and its algorithms for continuous actions as agents."""
 
 import inspect
+import json
+import os
 import random
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -270,8 +275,12 @@ class StableBaselines(Agent):
             tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.model.policy.optimizer))
         return tensors, {}
 
+    def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the policy's weights."""
+        return checkpoint.prefixed("policy", self.model.policy.state_dict()), {}
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` returned; an off-policy algorithm can then act, but not go on training."""
+        """Put back what `state` or `acting_state` returned; off-policy algorithms can then act, but not go on."""
         self.model.policy.load_state_dict(checkpoint.below("policy", tensors))
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))
@@ -383,6 +392,47 @@ class Td3(StableBaselines):
     """
 
     algorithm = stable_baselines3.TD3
+
+
+def load_zip(path: str | os.PathLike, *, trust: bool, algorithm: Any = None, device: str = "cpu") -> Any:
+    """Load what Stable-Baselines3 or a package built on it saved as a .zip.
+
+    Args:
+        path: the file.
+        trust: whether it may be unpickled, which can run any code.
+        algorithm: class that saved it; by default the one that its header tells.
+        device: torch device.
+
+    Raises FileNotFoundError, or ValueError without `trust`, for a file of another kind, or an unknown algorithm.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if not trust:
+        raise ValueError(
+            f"{path}: a .zip of Stable-Baselines3 holds pickled objects, and to read these can run any code. No pickle "
+            "is loaded by default: give trust=True if you know where the file comes from"
+        )
+    kind = algorithm or _algorithm_of(path)
+    return kind.load(path, device=device)
+
+
+def _algorithm_of(path: str | os.PathLike) -> Any:
+    """Return the class that saved a .zip, by what its header says in plain text."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = json.loads(archive.read("data"))
+        module = header["policy_class"]["__module__"]
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a .zip of Stable-Baselines3: {error}") from error
+    package, _, rest = module.partition(".")
+    name = {"cg_max_steps": "TRPO", "clip_range": "PPO"}
+    found = next((name[key] for key in name if key in header), "A2C") if rest == "common.policies" else ""
+    found = found or {"common.recurrent.policies": "RecurrentPPO"}.get(rest) or rest.partition(".")[0].upper()
+    package = "sb3_contrib" if found == "TRPO" else package
+    try:
+        return getattr(import_module(package), {"CROSSQ": "CrossQ"}.get(found, found))
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path}: say which class saved it, algorithm=...; its policy is of {module}") from error
 
 
 @contextmanager

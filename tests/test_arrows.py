@@ -14,6 +14,7 @@ FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the flo
     {"data", "retina"},
     {"render", "sources"},
     {"gaze_law", "tasks"},
+    {"contracts"},
     {"perception"},
     {"world"},
     {"make", "pretraining"},

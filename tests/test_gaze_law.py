@@ -31,6 +31,10 @@ def test_near_gazes_are_normal_around_the_target(world, episode):
     assert (gaze - box[:, :2])[inside].std().item() == pytest.approx(0.2 * 0.56, rel=0.06)
 
 
+def test_near_gazes_stay_in_the_image(world, episode):
+    assert draw(GazeLaw(near_target=1.0, near_deviation=5.0), world, episode).abs().max() == 1
+
+
 def test_the_share_of_near_gazes_is_the_one_asked_for(world, episode):
     gaze = draw(GazeLaw(near_target=0.5, near_deviation=0.0), world, episode)
     assert (gaze == episode.scenes.box[:, :2]).all(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.04)
