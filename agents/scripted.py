@@ -147,19 +147,23 @@ class MostLikely(Agent):
 
 
 class Oracle(Agent):
-    """Near the target: knows where it is, not what it is. An upper baseline, not a competitor.
+    """Near the target: knows where it is, not what it is. A bound, not a competitor.
+
+    It bounds tasks that ask for the target; of a whole image (`reconstruct`) the target is but a part.
 
     Args:
         world: world that it is made for; its source must know the target.
         seed: not used.
-        deviation: standard deviation of the gaze around the target's centre, in sides of the target.
+        deviation: standard deviation of the gaze around the target's centre, in sides of the target. On validation
+            scenes of the shipped perceptions 0.15 was best or as good as the best, from 0 to 0.4. A gaze that never
+            moves shows nothing new. One that moves more misses parts.
 
     Raises ValueError if the source does not know the target.
     """
 
     is_stochastic = True
 
-    def __init__(self, world: World, *, seed: int = 0, deviation: float = 0.4):
+    def __init__(self, world: World, *, seed: int = 0, deviation: float = 0.15):
         super().__init__(world, seed=seed)
         if not world.source.knows_target:
             raise ValueError("the agent 'oracle' needs a source that knows where the target is")

@@ -105,5 +105,7 @@ def reference() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    if sys.version_info < (3, 11):
+        sys.exit(print("The site was not built: its builder needs Python 3.11."))
     builder = Path(sys.executable).parent / "zensical"
     sys.exit(subprocess.run([builder, "build", "--strict", "--clean", "--config-file", stage()], cwd=ROOT).returncode)

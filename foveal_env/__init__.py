@@ -32,7 +32,7 @@ for _id, _options in IDS.items():
         _id,
         entry_point="foveal_env.env:FovealEnv",
         vector_entry_point="foveal_env.env:FovealVectorEnv",
-        kwargs=_options,
+        kwargs={"defaults": _options},
     )
 
 __version__ = version("foveal-env")

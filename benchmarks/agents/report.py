@@ -11,6 +11,7 @@ from benchmarks.statistics import with_interval
 from foveal_agents.plots import plot_accuracy
 from foveal_agents.results import gap_closed
 
+README_AGENTS = ("random", "raster", "a2c", "ppo", "grpo", "oracle")
 GAP = (
     "Gap closed: share of the distance from `random` to `oracle` at the last glimpse. "
     "The learners have slightly different numbers of glimpses, because their updates are of different sizes."
@@ -27,6 +28,17 @@ def accuracy_table(contents: dict[str, Any], *, seconds: bool = False) -> str:
         last = [f"{spent:.0f}" if spent else "-"] if seconds else []
         lines.append([name, len(entries), *[with_interval(column, scale=100) for column in accuracy.T], *last])
     return table(["agent", "seeds", *glimpses, *(["training, s"] if seconds else [])], lines)
+
+
+def short_table(contents: dict[str, Any]) -> str:
+    """Return README's table: some agents, after some glimpses."""
+    glimpses, entries_of = (0, 1, 2, contents["glimpses"]), by_agent(contents["rows"])
+    lines = [
+        [name, *[with_interval([entry["accuracy"][glimpse] for entry in entries], scale=100) for glimpse in glimpses]]
+        for name, entries in entries_of.items()
+        if name in README_AGENTS
+    ]
+    return table(["agent", *glimpses], lines)
 
 
 def caption(contents: dict[str, Any]) -> str:
@@ -74,6 +86,9 @@ def report(contents: dict[str, Any]) -> None:
     plot_accuracy(DOCS / "accuracy.png", contents)
     parts = [accuracy_table(contents, seconds=True), caption(contents), gaps(contents), GAP, facts(contents)]
     put_in(PAGES / "agents.md", "agents", "\n\n".join([*parts, "![Accuracy by glimpse](../accuracy.png)"]))
-    more = "[All results](docs/results/agents.md); `python -m benchmarks.agents` makes them again."
-    put_in(ROOT / "README.md", "agents", "\n\n".join([accuracy_table(contents), f"{caption(contents)} {more}"]))
+    short = (
+        f"Accuracy on `Classify-v0` in %, by glimpse; 0 is the first look. ±: half width of the 95 % interval over "
+        f"{max(entry['seed'] for entry in contents['rows']) + 1} seeds. `python -m benchmarks.agents` makes it again."
+    )
+    put_in(ROOT / "README.md", "agents", f"{short_table(contents)}\n\n{short}")
     print(accuracy_table(contents, seconds=True))

@@ -1,0 +1,1 @@
+"""What a gaze is worth on each environment."""
