@@ -123,7 +123,15 @@ def test_scenes_made_on_a_device_are_the_same(case):
         source = make_source(name, split, **options)
         assert source.any_device
         made = source.scenes(index.to("cuda"))
-        parts = [made.label, made.box, made.prompt, made.index, made.images.texels, made.images.offset, made.images.size]
+        parts = [
+            made.label,
+            made.box,
+            made.prompt,
+            made.index,
+            made.images.texels,
+            made.images.offset,
+            made.images.size,
+        ]
         assert all(isinstance(part, DeviceTensor) for part in parts)
         parts = to_host(parts)
     theirs = [expected.label, expected.box, expected.prompt, expected.index]
@@ -227,9 +235,7 @@ def test_scripted_agents_do_the_same_on_a_device(name, searching):
     ],
     ids=["digits", "search", "questions"],
 )
-def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(
-    perception, options, rules, tmp_path
-):
+def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(perception, options, rules, tmp_path):
     learned = []
     for device in ("cpu", "cuda"):
         with emulated() as waits:
@@ -291,7 +297,11 @@ def test_tensors_of_any_kind_come_to_the_host_in_one_copy(waits):
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("nope", "unknown device 'nope'; known: cpu, cuda"), ("meta", "cannot be used here"), ("mps", "cannot be used here")],
+    [
+        ("nope", "unknown device 'nope'; known: cpu, cuda"),
+        ("meta", "cannot be used here"),
+        ("mps", "cannot be used here"),
+    ],
 )
 def test_a_device_that_cannot_be_used_is_refused(device, message):
     with pytest.raises(ValueError, match=message):
