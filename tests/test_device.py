@@ -46,7 +46,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_the_emulation_refuses_what_a_device_refuses(mistake, waits):
     here = torch.arange(3.0)
-    with pytest.raises(RuntimeError, match="same device|generator"):
+    with pytest.raises(RuntimeError, match=r"same device|generator"):
         mistake(here, here.to("cuda"))
 
 
@@ -135,7 +135,8 @@ def test_scenes_made_on_a_device_are_the_same(case):
         assert all(isinstance(part, DeviceTensor) for part in parts)
         parts = to_host(parts)
     theirs = [expected.label, expected.box, expected.prompt, expected.index]
-    for mine, other in zip(parts, [*theirs, *[getattr(expected.images, n) for n in ("texels", "offset", "size")]]):
+    theirs += [getattr(expected.images, name) for name in ("texels", "offset", "size")]
+    for mine, other in zip(parts, theirs, strict=False):
         assert torch.equal(mine, other)
 
 
@@ -161,7 +162,8 @@ def test_a_step_waits_twice_at_most_and_is_that_of_the_cpu(id, options, mode):
             action = np.random.default_rng(step).uniform(-1, 1, env.action_space.shape)
             results = [batch.step(action) for batch in (env, plain)]
             assert waits.total() <= 2, waits
-            for mine, theirs in zip(*[[*run[:1], *result[:3]] for run, result in zip(runs, results, strict=True)]):
+            pairs = [[*run[:1], *result[:3]] for run, result in zip(runs, results, strict=True)]
+            for mine, theirs in zip(*pairs, strict=False):
                 assert np.allclose(mine, theirs, atol=1e-4)
             same_infos(results[0][-1], results[1][-1])
             ended = results[0][2]
@@ -244,7 +246,7 @@ def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(p
             agent = quick("grpo", world, batch_size=16, **options)
             world.scenes(torch.arange(2))  # the first are checked
             waits.clear()
-            for logs in agent.train(40):
+            for _ in agent.train(40):
                 looks = world.rules.glimpses if world.ends_early else 0
                 assert waits.total() <= (1 if not looks else 2 + looks), waits
                 waits.clear()
