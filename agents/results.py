@@ -68,6 +68,7 @@ def results(
         "perception": str(made.get("perception")),
         "split": world.source.split,
         "scenes": scenes,
+        "images": world.source.count,
         "versions": {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}},
         "rows": rows,
     }
