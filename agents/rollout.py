@@ -3,12 +3,12 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from foveal_agents.base import Agent, Policy
+from foveal_agents.base import Agent, AgentWorld, Policy
 from foveal_env.batch import Batch, Columns
 from foveal_env.data import Episode, Scenes
 from foveal_env.gaze_law import PolicyGazes
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def rollout(
-    world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+    world: AgentWorld, agent: Agent, episode: Any, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
     """Yield the T steps of episodes that have just started; those that end before stay as they are.
 
@@ -64,6 +64,7 @@ class Evaluation(Batch):
     index: Tensor  # [S] int64, which scene
     glimpses: Tensor  # [S] int64, taken after the first look
     info: Columns  # what the task tells of the last episode, [S] each
+    figures: Columns  # what the task is measured by (`World.measure`), [S, 1 + T] each; NaN where one does not apply
 
     @property
     def accuracy(self) -> list[float]:
@@ -77,7 +78,7 @@ class Evaluation(Batch):
 
 
 def evaluate(
-    world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512, repeat: bool = False
+    world: AgentWorld, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512, repeat: bool = False
 ) -> Evaluation:
     """Let an agent look at the first scenes of the world's split, greedily.
 
@@ -114,7 +115,7 @@ def _indices(source: Source, scenes: int, repeat: bool) -> Tensor:
     return index
 
 
-def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
+def _evaluation(world: AgentWorld, episodes: list[Episode]) -> Evaluation:
     """Return what an agent did in a batch of scenes, by its episodes after each look."""
     last = episodes[-1]
     return Evaluation(
@@ -125,7 +126,14 @@ def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
         index=last.scenes.index,
         glimpses=last.glimpses,
         info=Columns(world.info(last)),
+        figures=_figures(world, episodes),
     )
+
+
+def _figures(world: World, episodes: list[Episode]) -> Columns:
+    """Return what the task measures after each look, [B, 1 + T] each, by name."""
+    looks = [world.measure(episode) for episode in episodes]
+    return Columns({name: torch.stack([look[name].double() for look in looks], dim=1) for name in looks[0]})
 
 
 def policy_gazes(policy: Policy, source: Source, perception: Perception, *, glimpses: int) -> PolicyGazes:
@@ -165,7 +173,7 @@ def gaze_statistics(gazes: Tensor) -> dict[str, float]:
     total = taken.sum().clamp(min=1)
     return {
         "gaze_spread": ((deviation * count[:, 0]).sum() / total).item(),
-        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / total).item(),
+        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum().float() / total).item(),
     }
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,8 @@ def pretrain(
     if resume:
         job.load(path)
     progress = Progress("pretrain", "updates", total=job.steps, done=job.done)
-    with progress, session(folder, resume=resume) as writer, saving(job.save, path) as updated:
+    events = session(folder, after=job.done if resume else None)
+    with progress, events as writer, saving(job.save, path, writer) as updated:
         while job.done < job.steps:
             logs = job.update()
             progress.update(job.done)
@@ -136,13 +137,14 @@ def train_agent(
             of the scan paths; 0 for none.
     """
     is_resumed = agent.spent.glimpses > 0
-    curve = read_curve(folder) if is_resumed else []
+    curve = [point for point in read_curve(folder) if point["glimpses"] <= agent.spent.glimpses] if is_resumed else []
     if curve_points and not curve:
         extend_curve(curve, folder, agent, validation)
     title = f"train {agent.name} (seed {agent.seed})"
     progress = Progress(title, "glimpses", total=glimpses, done=agent.spent.glimpses)
     path = folder / "policy.safetensors"
-    with progress, session(folder, resume=is_resumed) as writer, saving(agent.save, path) as updated:
+    events = session(folder, after=agent.spent.glimpses if is_resumed else None)
+    with progress, events as writer, saving(agent.save, path, writer) as updated:
         for number, logs in enumerate(agent.train(glimpses)):
             done = agent.spent.glimpses
             progress.update(done, {name: logs[name] for name in ("reward", "accuracy") if name in logs})
@@ -185,27 +187,41 @@ def add_scalars(writer: SummaryWriter, group: str, values: Mapping[str, Any], st
 
 
 @contextmanager
-def session(folder: Path, *, resume: bool) -> Iterator[SummaryWriter]:
-    """Open an output folder with its TensorBoard writer; a new run removes the events of an old one."""
+def session(folder: Path, *, after: int | None = None) -> Iterator[SummaryWriter]:
+    """Open an output folder with its TensorBoard writer.
+
+    Args:
+        folder: output folder.
+        after: step that a resumed run goes on from: TensorBoard forgets what an earlier process wrote of later ones,
+            because they are made again. None is a new run, which removes the events of an old one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
+    if after is None:
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-    writer = SummaryWriter(str(folder))
+    told = threading.excepthook
+    # A full disk ends TensorBoard's own thread. The writer raises the error again in the training, where it is told.
+    threading.excepthook = lambda fault: None if isinstance(fault.exc_value, OSError) else told(fault)
     try:
-        yield writer
+        with closing(SummaryWriter(str(folder), purge_step=None if after is None else after + 1)) as writer:
+            yield writer
     finally:
-        writer.close()
+        threading.excepthook = told
 
 
 @contextmanager
-def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each update; it saves now and then, and at the end.
+def saving(save: Callable[[Path], None], path: Path, writer: SummaryWriter) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each update; it saves at once, now and then, and at the end.
 
+    What was logged is on disk before the checkpoint is: whatever kills the process, a resumed run has each point once.
     Ctrl-C and SIGTERM wait for the update under way, so that what is saved is whole and a resumed run ends where an
     uninterrupted one does; then the process exits. A second one stops at once.
     """
     stop, last = threading.Event(), time.monotonic()
+
+    def save_all() -> None:
+        writer.flush()
+        save(path)
 
     def ask(signal_number: int, frame: object) -> None:
         if stop.is_set():
@@ -214,23 +230,24 @@ def saving(save: Callable[[Path], None], path: Path) -> Iterator[Callable[[], No
 
     def end_if_asked() -> None:
         if stop.is_set():
-            save(path)
+            save_all()
             raise SystemExit(f"stopped; saved in {path}. The same command with --resume goes on from here")
 
     def updated() -> None:
         nonlocal last
         end_if_asked()
         if time.monotonic() - last > SAVE_EVERY:
-            save(path)
+            save_all()
             last = time.monotonic()
 
     in_main = threading.current_thread() is threading.main_thread()  # only there can signals be caught
     caught = (signal.SIGINT, signal.SIGTERM) if in_main else ()
     before = {number: signal.signal(number, ask) for number in caught}
     try:
+        save_all()
         yield updated
         end_if_asked()
-        save(path)
+        save_all()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

@@ -56,9 +56,9 @@ class Layout:
 
     def offsets(self) -> Tensor:
         """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom."""
-        z = torch.linspace(*self.zoom_range, self.zooms)
+        z = torch.linspace(*self.zoom_range, self.zooms, dtype=torch.float32)
         concentric = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=-1)
-        steps = torch.arange(self.grid) - (self.grid - 1) / 2
+        steps = torch.arange(self.grid, dtype=torch.float32) - (self.grid - 1) / 2
         dy, dx = torch.meshgrid(steps, steps, indexing="ij")
         dense = torch.stack([dx, dy, torch.full_like(dx, self.grid_zoom)], dim=-1)
         return torch.cat([concentric, dense.reshape(-1, 3)])
@@ -126,11 +126,14 @@ class Encoder(nn.Module):
         return state
 
     def check_prompt(self, batch: int, prompt: Tensor | None) -> None:
-        """Raise ValueError unless `prompt` is what this encoder takes."""
+        """Raise ValueError unless `prompt` is what this encoder takes.
+
+        Whether it is finite is looked at on the CPU alone. Elsewhere the device would have to be waited for.
+        """
         size, shape = self.inputs.prompt_size, None if prompt is None else tuple(prompt.shape)
         if size and shape != (batch, size):
             raise ValueError(f"this encoder takes a prompt of shape {(batch, size)}, got {shape}")
-        if size and prompt is not None and not torch.isfinite(prompt).all():
+        if size and prompt is not None and prompt.is_cpu and not torch.isfinite(prompt).all():
             raise ValueError("a prompt must be finite")
         if not size and prompt is not None and prompt.shape[-1]:
             raise ValueError(f"this encoder takes no prompt (prompt_size=0), got one of shape {shape}")

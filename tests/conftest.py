@@ -107,6 +107,8 @@ class ToyPerception(torch.nn.Module):
             ends_on_success=False,
             rewards={},
             info=lambda episode: {},
+            metrics={},
+            measure=lambda episode: {},
             boxes=lambda *answer: torch.empty(0, 4),
             answer_image=lambda *answer: None,
             answer_text=lambda *answer: "",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from foveal_env.cli import Options, PlugIns, Program
+from foveal_env.cli import Options, PlugIns, Program, alone_in
 from foveal_env.registry import Registry
 
 CALLS = []
@@ -179,6 +179,13 @@ def test_the_command_that_is_recorded_begins_from_scratch(call, tmp_path):
     assert call("draw", "--steps", "5", "--resume")["command"] == f"python toy.py draw --steps 5 --out {tmp_path}/out"
 
 
+def test_two_runs_do_not_share_a_folder(call, tmp_path):
+    with alone_in(tmp_path / "out"), pytest.raises(SystemExit, match=r"another run writes to .*out: wait for its end"):
+        call("draw")
+    assert not CALLS
+    assert call("draw")
+
+
 def test_a_configuration_repeats_a_run(call, tmp_path):
     first = call("draw", "--colour", "null", "--square.size", "8", "--others", "plain")
     again = call("--config", str(tmp_path / "out" / "run.json"), out="again")
@@ -210,7 +217,7 @@ def test_options_of_other_plug_ins_are_left_out_of_a_configuration(call, tmp_pat
     ("words", "message"),
     [
         (["--width", "5"], "whose width is 1.0, not 5.0; begin a new one in another --out"),
-        (["--square.size", "5"], "whose square is {'size': 4"),
+        (["--square.size", "5"], "whose square.size is 4, not 5; begin a new one"),
         (["--shape", "plain"], "whose shape is square, not plain"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -247,7 +254,9 @@ def test_resuming_may_change_what_is_named(call, tmp_path):
         (["draw", "--grid", "[1]"], "grid"),
         (["draw", "--steps", "13"], "13 brings bad luck"),
         (["erase"], "files"),
-        (["--config"], "--config needs the path of a run.json"),
+        (["--config"], "--config needs the path of a .json or .yaml file"),
+        (["draw", "--square"], "--square needs the path of a .json or .yaml file"),
+        (["draw", "--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
         (["--config", "/no/such.json"], "/no/such.json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

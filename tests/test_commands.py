@@ -55,7 +55,8 @@ def test_policy_leaves_what_it_promises(small_perception, tmp_path, capsys):
     assert results["perception"] == small_perception
     assert [row["agent"] for row in results["rows"]] == ["random", "centre", "raster", "oracle", "grpo"]
     for row in results["rows"]:
-        assert set(row) == {"agent", "seed", "train_glimpses", "train_seconds", "accuracy", "loss"}
+        assert (row["label"], row["policy"]) == (row["agent"], None)
+        assert row["metrics"]["accuracy"] == row["accuracy"]
         assert len(row["accuracy"]) == len(row["loss"]) == 3
     assert len(list(csv.reader((tmp_path / "results.csv").read_text().splitlines()))) == 1 + 5 * 3
     for name in ("accuracy.png", "scan_paths.png"):
@@ -66,7 +67,7 @@ def test_policy_leaves_what_it_promises(small_perception, tmp_path, capsys):
     assert "| grpo" in printed
     learned, chance, near = (100 * results["rows"][row]["accuracy"][-1] for row in (-1, 0, 3))
     assert (
-        f"GRPO answers {learned:.1f} % of 20 test scenes right after 2 glimpses; "
+        f"GRPO answers {learned:.1f} % of 20 validation scenes right after 2 glimpses; "
         f"looking at random {chance:.1f} %, looking near the known target {near:.1f} %.\n"
     ) in printed
     assert f"Files in {tmp_path}: results.json, results.csv, accuracy.png" in printed
@@ -159,8 +160,8 @@ def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
     before, after = (Perception.load(path).spec for path in (first, second))
     assert 100 <= after["spent"]["seconds"] < 200 <= after["spent"]["cpu_seconds"]
     assert after["start"] == before["command"]
-    with pytest.raises(SystemExit, match="belongs to another perception"):
-        pretrain(tmp_path / "second", "--policy", saved, "--start", "digits")
+    with pytest.raises(SystemExit, match=r"belongs to another perception: its encoder_config\.patch is 12, not 6"):
+        pretrain(tmp_path / "third", "--policy", saved, "--start", "digits")
 
 
 def test_features_of_another_task_are_taken_over(tmp_path, capsys):
@@ -177,7 +178,8 @@ def test_features_of_another_task_are_taken_over(tmp_path, capsys):
     for name in ("pixel_mean", "pixel_deviation"):
         assert before.spec["encoder_config"][name] == after.spec["encoder_config"][name]
     assert after.spec["features"] == before.spec["command"]
-    with pytest.raises(SystemExit, match="of another encoder"):
+    search += ["--overwrite"]
+    with pytest.raises(SystemExit, match="of another encoder: its depth is 1, not 2"):
         main([*search, "--multizoom.depth", "2", "--features", path])
     with pytest.raises(SystemExit, match="exclude each other"):
         main([*search, "--start", path, "--features", path])
@@ -268,7 +270,7 @@ def test_help_says_what_every_option_means(command, capsys):
     for entry in text.split("\n  -")[1:]:
         meaning = re.sub(r"^.*?  ", "", entry.partition("(type: ")[0], count=1, flags=re.DOTALL)
         assert len(re.findall(r"[a-z]{2,}", meaning)) >= 2, entry
-    assert "--split" not in text or command in ("evaluate", "compare")
+    assert ("--split" in text) == (command in ("policy", "evaluate", "compare"))
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,13 @@ class Source:
         distinct_scenes: number of scenes that show different images, if scenes are whole images: an evaluation counts
             no more of them. None if scenes of one image differ, in places or clutter.
         knows_target: whether `Scenes.box` is known.
+        truth_known: whether anything is known by which an answer can be scored; if not, every perception that takes
+            the images and prompts fits, and the scores of its answers mean nothing.
         prompt_size: length Q of the prompt vectors, 0 for none.
         prompt_names: meaning of each entry of a prompt, in words. A perception fits sources with the same names only.
         canvas: side of the square canvas in px; None if there is none, or several.
         canvases: sides of all square canvases in px; () if there is none.
+        any_device: whether scenes are made on the device of their index; otherwise on the CPU, and copied.
         reads_files: whether scenes are read from files; a worker then makes the next ones. It does not pay if scenes
             are computed: on two cores it cost 64 environments a third of their speed and 256 a tenth.
     """
@@ -45,10 +48,12 @@ class Source:
     count: int
     distinct_scenes: int | None = None
     knows_target: bool = False
+    truth_known: bool = True
     prompt_size: int = 0
     prompt_names: tuple[str, ...] = ()
     canvas: int | None = None
     canvases: tuple[int, ...] = ()
+    any_device: bool = False
     reads_files: bool = False
 
     def __init__(self, split: str):

@@ -33,6 +33,22 @@ class SmallPictures:
         """Side of a picture in px, s."""
         return self.pixels.shape[-1]
 
+    def on(self, device: torch.device) -> "SmallPictures":
+        """Return the pictures on a device, to which they are copied once."""
+        if device == self.pixels.device:
+            return self
+        if device not in self._copies:
+            order = None if self.order is None else self.order.to(device)
+            copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes, order)
+            # To count them, the device would have to be waited for.
+            copy.__dict__["class_sizes"] = self.class_sizes.to(device)
+            self._copies[device] = copy
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> "dict[torch.device, SmallPictures]":
+        return {}
+
     @cached_property
     def class_sizes(self) -> Tensor:
         """Number of pictures of each class, [classes] int64."""
@@ -159,9 +175,9 @@ def boxes_at(corner: Tensor, side: int | Tensor, canvas: int) -> Tensor:
     Returns:
         [..., 4] float32 (x, y of the centre, width, height).
     """
-    extent = torch.as_tensor(side, device=corner.device).expand(corner.shape[:-1])[..., None]
+    extent = torch.as_tensor(side, dtype=torch.float32, device=corner.device).expand(corner.shape[:-1])[..., None]
     centre = (corner + extent / 2) / canvas * 2 - 1
-    return torch.cat([centre, (extent / canvas * 2).expand_as(centre)], dim=-1).float()
+    return torch.cat([centre, (extent / canvas * 2).expand_as(centre)], dim=-1)
 
 
 def warp(pictures: Tensor, index: Tensor) -> Tensor:
@@ -175,7 +191,7 @@ def warp(pictures: Tensor, index: Tensor) -> Tensor:
     draws = scramble(index, torch.arange(11, 14, device=index.device)[:, None]).float() / 2**52 - 1  # [3, B] in [-1, 1)
     angle, scale, shear = draws[0] * 0.21, 1 + draws[1] * 0.12, draws[2] * 0.15
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    line = (torch.arange(side, device=index.device) + 0.5) * (2 / side) - 1
+    line = (torch.arange(side, device=index.device, dtype=torch.float32) + 0.5) * (2 / side) - 1
     x, y = (
         torch.stack([part, other])[..., None] * line
         for part, other in ((cos, sin), (shear * cos - sin, shear * sin + cos))

@@ -39,6 +39,7 @@ class OnePicture(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
     dataset: str
 
     def __init__(
@@ -55,15 +56,15 @@ class OnePicture(Source):
         self.pictures = self.small_pictures(split, PictureSet(root=root, download=download))
         self.classes, self.count = self.pictures.classes, len(self.pictures)
         check_room(canvas, self.pictures)
-        if not clutter >= 0:
-            raise ValueError(f"clutter must be at least 0, got {clutter}")
+        if not isinstance(clutter, Integral) or clutter < 0:
+            raise ValueError(f"clutter must be at least 0, in whole pieces, got {clutter!r}")
         self.canvas, self.canvases, self.clutter, self.augment = canvas, (canvas,), clutter, augment
         if split != "train" and canvas == self.pictures.side and not clutter:
             self.distinct_scenes = self.count  # nothing is drawn
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scenes show the pictures in turn."""
-        place = self.pictures.places(index)
+        place = self.pictures.on(index.device).places(index)
         scenes = lay_one(
             self.pictures, place, split=self.split, canvas=self.canvases[0], pieces=self.clutter, augment=self.augment
         )
@@ -148,7 +149,7 @@ def lay_one(
     salt, device = SPLITS.index(split), index.device
     draws = scramble(index[:, None], salt, torch.arange(3, device=device))  # [B, 3]
     which = (draws[:, 0] if split == "train" else index) % len(pictures)
-    pixels = pictures.pixels.to(device)
+    pixels = pictures.on(device).pixels
     targets = pixels[which]
     if augment and split == "train":
         targets = warp(targets, index)
@@ -165,8 +166,8 @@ def lay_one(
 
     return Scenes(
         images=Images.painted(len(index), canvas, canvas, 1, paint, device),
-        label=pictures.labels.to(device)[which],
+        label=pictures.on(device).labels[which],
         box=boxes_at(corner, pictures.side, canvas),
-        prompt=torch.zeros(len(index), 0, device=device),
+        prompt=torch.zeros(len(index), 0, dtype=torch.float32, device=device),
         index=index,
     )

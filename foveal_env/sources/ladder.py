@@ -31,6 +31,7 @@ class Ladder(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
 
     def __init__(
         self,
@@ -52,7 +53,9 @@ class Ladder(Source):
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
-        place = self.pictures.places(index)
+        place = self.pictures.on(index.device).places(index)
+        if self.canvas is not None:
+            return replace(self._compose(place, self.canvas), index=index)
         which = scramble(place, SPLITS.index(self.split), 9) % len(self.canvases)
         scenes = Scenes.by_group(which, lambda number, rows: self._compose(place[rows], self.canvases[number]))
         return replace(scenes, index=index)
@@ -75,7 +78,7 @@ class Ladder(Source):
         """
         if not self.approach:
             return scenes.box
-        draw = torch.rand(2, len(scenes), 1, generator=generator).to(scenes.box.device)
+        draw = torch.rand(2, len(scenes), 1, dtype=torch.float32, generator=generator).to(scenes.box.device)
         side = scenes.box[:, 2:]
         larger = side * (2 / side) ** draw[0]
         return torch.cat([scenes.box[:, :2], torch.where(draw[1] < self.approach, larger, side)], dim=1)
