@@ -132,7 +132,7 @@ def check_looks(encoder: Encoder, task: Task, scenes: Scenes) -> None:
         _check_outcome(task, task.score(task(state.float()), scenes), count)
 
 
-def _check_outcome(task: nn.Module, outcome: Outcome, count: int) -> None:
+def _check_outcome(task: Task, outcome: Outcome, count: int) -> None:
     where = f"{type(task).__name__}.score"
     if not isinstance(outcome, Outcome):
         raise ValueError(f"{where} must return an Outcome, got {_describe(outcome)}")
