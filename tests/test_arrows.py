@@ -18,7 +18,8 @@ FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the flo
     {"perception"},
     {"world"},
     {"infos", "make", "pretraining"},
-    {"cli", "env", "rllib"},
+    {"cli", "rllib"},
+    {"env"},
 ]
 ONLY_IN = {
     "stable_baselines3": {"agents/sb3.py"},
