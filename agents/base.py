@@ -44,6 +44,7 @@ class Agent:
         is_stochastic: whether even its greedy gaze is drawn at random.
         can_resume: whether a saved agent can go on training.
         acts_only: whether this agent was saved for acting alone, and cannot go on training.
+        trained_on: where a loaded agent had learned, as its file says; None for a new one.
         options: flat options of its constructor, JSON; those not given have their defaults.
         spent: what its training has cost so far.
     """
@@ -52,6 +53,7 @@ class Agent:
     is_stochastic = False
     can_resume = True
     acts_only = False
+    trained_on: dict[str, Any] | None = None
     options: dict[str, Any]
 
     def __init_subclass__(cls, **keywords: Any):
@@ -160,14 +162,14 @@ class Agent:
             "spent": asdict(self.spent),
             "perception": self.world.perception.fingerprint,
             "rules": self.world.rules.of_policies,
-            "trained_on": self._trained_on(),
+            "trained_on": self.trained_on or self._here(),
             "observation_shape": list(self.world.observation_shape),
             "acts_only": acts_only,
         }
         checkpoint.save(path, "policy", tensors, {**header, **record})
 
-    def _trained_on(self) -> dict[str, Any]:
-        """Return where the agent has learned, JSON: policies of different places are not averaged."""
+    def _here(self) -> dict[str, Any]:
+        """Return where the agent learns, JSON: policies of different places are not averaged."""
         source = self.world.source
         place = {"canvas": source.canvas, "split": source.split, "images": getattr(source, "count", None)}
         return {"rules": asdict(self.world.rules), "source": SOURCES.name_of(type(source)), **place}
@@ -217,6 +219,7 @@ class Policy:
         self.check(world)
         agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
         agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
+        agent.trained_on = self.header.get("trained_on")
         try:
             agent.restore(self.tensors, self.header)
         except RuntimeError as error:

@@ -34,7 +34,7 @@ from foveal_env.world import Rules, World
 MAIN_JOB = ("policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main")
 MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is evaluated
     *("out", "device", "perception", "train_glimpses", "steps", "scenes", "split", "baselines", "learners", "seeds"),
-    *("curve_points", "start", "policy", "features", "float16"),
+    *("curve_points", "start", "policy", "features", "float16", "acts_only"),
 }
 ADDING = {"show"}  # commands whose files do not replace each other
 OF_MACHINE = ("root", "download")  # options of a source that a checkpoint does not keep
@@ -237,7 +237,7 @@ def pretrain(
         gazes = rollout.policy_gazes(read_policy(policy), scenes, seen, glimpses=options["glimpses"])
     job = build(Pretraining, perception=perception, source=scenes, seed=seed, policy_gazes=gazes, **options)
     place = World(validation, perception, job.world.rules)
-    accuracy = training.pretrain(job, Path(out), validation=place, resume=resume)
+    reached = training.pretrain(job, Path(out), validation=place, resume=resume)
     record = {
         "source": source,
         "source_options": {name: value for name, value in own.items() if name not in OF_MACHINE},
@@ -249,9 +249,13 @@ def pretrain(
         record["start" if start else "features"] = origin.get("command", start or features)
     path = Path(out) / "perception.safetensors"
     perception.save(path, float16=float16, **record)
-    for name, shares in accuracy.items():
+    main = next((metric for metric in place.metrics.values()), None)
+    for name, values in reached.items():
         words = f"{place.rules.glimpses} glimpses {training.GLIMPSES[name]}"
-        print(f"After {words} the perception answers {100 * shares[-1]:.1f} % of the validation scenes right.")
+        if main is None or main.title == "accuracy":
+            print(f"After {words} the perception answers {100 * values[-1]:.1f} % of the validation scenes right.")
+        else:
+            print(f"After {words}, on validation scenes: {main.title} {main.written(values[-1])} {main.unit}".rstrip())
     print(f"Saved {path}; use it with --perception {path}, or gym.make(..., perception={str(path)!r}).")
 
 
@@ -303,7 +307,8 @@ def show(
         figure = scan_paths(place, evaluation, [row], agent=looker, columns=1, truth_known=False, width=9)
         save_figure(target, figure)
         answer = answer_in_words(place, scenes, row, evaluation.prediction[row])
-        print(f"{path}: the answer is {answer}; scan path in {target}")
+        asked = f"{source.question}, " if source.question else ""
+        print(f"{path}: {asked}the answer is {answer}; scan path in {target}")
 
 
 def new_perception(

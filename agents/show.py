@@ -38,7 +38,7 @@ def unlabelled(
         classes=spec["task_config"].get("classes", ("unknown",)),
         prompt=prompt,
         prompt_names=names,
-        question=words,
+        question=f"asked {words}" if words else "",
         max_pixels=max_pixels,
     )
 
