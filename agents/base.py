@@ -8,17 +8,98 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from foveal_agents import AGENTS
 from foveal_env import checkpoint
-from foveal_env.data import Episode
 from foveal_env.registry import difference, options_of
 from foveal_env.sources import SOURCES
-from foveal_env.world import World
+
+
+class AgentRules(Protocol):
+    """What agents ask of the rules of an episode: see `foveal_env.world.Rules`."""
+
+    @property
+    def glimpses(self) -> int:
+        """Steps of an episode, T."""
+        ...
+
+    @property
+    def gaze_size(self) -> int:
+        """Numbers of a gaze: 2 or more, or 1 in a world that is no image."""
+        ...
+
+    @property
+    def action_size(self) -> int:
+        """Numbers of an action, A."""
+        ...
+
+    @property
+    def stop(self) -> bool:
+        """Whether the last entry of an action ends the episode."""
+        ...
+
+    @property
+    def of_policies(self) -> dict[str, Any]:
+        """What a saved policy must find again, JSON."""
+        ...
+
+
+@runtime_checkable
+class AgentWorld(Protocol):
+    """What GRPO and the scripted agents ask of a world. `World` is one, `foveal_agents.foreign.ForeignWorld` another.
+
+    `start`, `look` and `observe` are pure. An episode is a `Batch` with the fields of `foveal_env.data.Episode`: of its
+    scenes agents read `index` and `box`, NaN if no target is known. Its gazes are [B, 1 + T, gaze_size] in [-1, 1], NaN
+    if one was not taken. Of `perception` agents read `fingerprint`, `precision` and `task_name`, of `source`
+    `knows_target`. The saliency agent reads the images, too. Agents of Stable-Baselines3 need a `World`.
+    """
+
+    device: torch.device
+    perception: Any
+    source: Any
+
+    @property
+    def rules(self) -> AgentRules:
+        """Rules of an episode."""
+        ...
+
+    @property
+    def observation_shape(self) -> tuple[int, int]:
+        """Shape (N, D) of an observation."""
+        ...
+
+    @property
+    def map_side(self) -> int:
+        """Cells along each side of a map of the target; 0 if there is none."""
+        ...
+
+    def scenes(self, index: Tensor) -> Any:
+        """Return scenes by index [B] int64; equal indices are equal scenes."""
+        ...
+
+    def prefetch(self, index: Tensor) -> None:
+        """Prepare the scenes that `scenes` will be asked for next."""
+        ...
+
+    def start(self, scenes: Any) -> Any:
+        """Begin an episode in each of B scenes."""
+        ...
+
+    def look(self, episode: Any, action: Tensor) -> tuple[Any, Tensor]:
+        """Return the episodes after actions [B, A] or gazes [B, 2], and the rewards [B]."""
+        ...
+
+    def observe(self, episode: Any) -> Tensor:
+        """Return what an agent sees, [B, N, D] float32."""
+        ...
+
+    def info(self, episode: Any) -> dict[str, Tensor]:
+        """Return what else there is to tell, [B] each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,15 +153,16 @@ class Agent:
         agent.options = _flat_options(cls, options)
         return agent
 
-    def __init__(self, world: World, *, seed: int = 0):
-        self.world, self.seed, self.spent = world, seed, Spent()
+    def __init__(self, world: AgentWorld, *, seed: int = 0):
+        self.world: Any = world
+        self.seed, self.spent = seed, Spent()
 
     @property
     def name(self) -> str:
         """Name in the registry of agents, or "module:Class"."""
         return AGENTS.name_of(type(self))
 
-    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+    def act(self, world: Any, episode: Any, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Choose the next action in each episode.
 
         Args:
@@ -171,7 +253,7 @@ class Agent:
     def _here(self) -> dict[str, Any]:
         """Return where the agent learns, JSON: policies of different places are not averaged."""
         source = self.world.source
-        place = {"canvas": source.canvas, "split": source.split, "images": getattr(source, "count", None)}
+        place = {key: getattr(source, key, None) for key in ("canvas", "split", "count")}
         return {"rules": asdict(self.world.rules), "source": SOURCES.name_of(type(source)), **place}
 
 
@@ -202,7 +284,7 @@ class Policy:
         about = {key: self.header[key] for key in keys}
         return json.dumps({**about, "glimpses": self.header["spent"]["glimpses"]}, sort_keys=True)
 
-    def check(self, world: World) -> None:
+    def check(self, world: AgentWorld) -> None:
         """Raise ValueError if the policy was trained on another perception than a world's, or with other rules."""
         here = {"perception": world.perception.fingerprint, **world.rules.of_policies}
         there = {"perception": self.header["perception"], **self.rules}
@@ -211,7 +293,7 @@ class Policy:
             trained, given = (", ".join(f"{name}={of.get(name)}" for name in other) for of in (there, here))
             raise ValueError(f"{self.path} was trained on {trained}; this world has {given}")
 
-    def agent(self, world: World) -> Agent:
+    def agent(self, world: AgentWorld) -> Agent:
         """Make the agent that saved the policy, with what it had learned.
 
         Raises ValueError if the policy does not belong in the world (`check`), or its weights do not fit.
@@ -227,11 +309,17 @@ class Policy:
         return agent
 
 
-def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
+def make_agent(name: str, world: AgentWorld, *, seed: int = 0, **options: Any) -> Agent:
     """Make an agent by its name in `AGENTS`, or by "module:Class", from flat options.
 
-    Raises ValueError if the name is unknown or an option is out of range, and TypeError if an option is unknown.
+    Raises ValueError if the name is unknown or an option is out of range, and TypeError if an option is unknown, or
+    `world` is none: an environment has one.
     """
+    if not isinstance(world, AgentWorld):
+        raise TypeError(
+            f"an agent is made for a world, got {type(world).__name__}: pass env.unwrapped.world of a foveal "
+            "environment, or foveal_agents.foreign.ForeignWorld for another one"
+        )
     return AGENTS.make(name, world=world, seed=seed, **options)
 
 
@@ -251,7 +339,7 @@ def read_policy(name: str | os.PathLike) -> Policy:
     return Policy(path, tensors, header)
 
 
-def load_agent(name: str | os.PathLike, world: World) -> Agent:
+def load_agent(name: str | os.PathLike, world: AgentWorld) -> Agent:
     """Make the agent that saved a policy: see `read_policy` and `Policy.agent`, whose errors it raises."""
     return read_policy(name).agent(world)
 

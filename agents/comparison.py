@@ -64,7 +64,7 @@ class Comparison:
         Returns:
             The row of results.json, and all of it.
         """
-        evaluation = rollout.evaluate(world, agent, scenes=self.scenes, seed=seed)
+        evaluation = rollout.evaluate(world, agent, scenes=world.source.at_most(self.scenes), seed=seed)
         fault = rollout.collapse(evaluation.gazes[:, 1:]) if agent.is_trainable else None
         entry = row(agent, evaluation, **named)
         if fault:
@@ -82,14 +82,15 @@ class Comparison:
     ) -> None:
         """Write results.json, results.csv and pictures; print the tables, and what they say of each learned policy."""
         folder = Path(self.out)
-        contents = results(world, rows, command=command, seed=self.seed, scenes=self.scenes, made=made)
+        scenes = world.source.at_most(self.scenes)
+        contents = results(world, rows, command=command, seed=self.seed, scenes=scenes, made=made)
         notes = beaten_bounds(contents, asks_for_target=world.perception.task.asks_for_target)
         write_results(folder, {**contents, "notes": notes})
         plot_accuracy(folder / "accuracy.png", contents)
         agent, evaluation = shown
-        figure = scan_paths(world, evaluation, range(min(8, self.scenes)), agent=agent)
+        figure = scan_paths(world, evaluation, range(min(8, scenes)), agent=agent)
         save_figure(folder / "scan_paths.png", figure)
-        where = f"on {self.scenes:,} {world.source.split} scenes"
+        where = f"on {world.source.sample_text(scenes)}"
         for heading, text in tables(contents).items():
             print(f"\n{heading[0].upper()}{heading[1:]} after each glimpse {where}; 0 is the first look:\n")
             print(text)

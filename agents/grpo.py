@@ -28,6 +28,7 @@ from foveal_agents.rollout import Step, gaze_statistics, rollout
 from foveal_env import checkpoint
 from foveal_env.batch import Batch
 from foveal_env.data import Episode
+from foveal_env.devices import to_host
 from foveal_env.randomness import draw_of_update, seeded
 from foveal_env.world import World
 
@@ -128,7 +129,7 @@ class Grpo(Agent):
             logs |= self._improve(samples, self.imitation * max(0.0, 2 * remaining - 1), generator)
             self._average()
             taken, self.done = taken + len(samples.actions), self.done + 1
-            yield {"glimpses": taken, "deviation": self.deviation, **logs}
+            yield {"glimpses": taken, "deviation": self.deviation, **_means(logs, steps[-1].after.gazes[:, 1:])}
 
     def _roll_out(self, index: Tensor, generator: torch.Generator) -> list[Step]:
         """Return the steps of the groups of all scenes, by index [num_scenes]: the traces of a group are neighbours."""
@@ -139,7 +140,7 @@ class Grpo(Agent):
         return list(rollout(self.world, self, start, generator=generator, greedy=False))
 
     @torch.no_grad()
-    def _samples(self, steps: list[Step]) -> tuple["Samples", dict[str, float]]:
+    def _samples(self, steps: list[Step]) -> tuple["Samples", dict[str, list[Tensor]]]:
         """Return what the policy learns from: the glimpses of the traces that had not ended; and what there is to log.
 
         T steps of num_scenes * G traces become rows, the steps of a trace one after another.
@@ -158,20 +159,21 @@ class Grpo(Agent):
             targets=targets.flatten(0, 1),
         )
         logs = {
-            "reward": rewards.sum(dim=1).mean().item(),
-            "accuracy": last.after.outcome.correct.float().mean().item(),
-            "group_spread": returns.std(dim=1, correction=0).mean().item(),
-            **gaze_statistics(last.after.gazes[:, 1:]),
+            "reward": [rewards.sum(dim=1).mean()],
+            "accuracy": [last.after.outcome.correct.float().mean()],
+            "group_spread": [returns.std(dim=1, correction=0).mean()],
         }
-        return samples.rows(active.flatten()), logs
+        if self.world.ends_early:
+            samples = samples.rows(active.flatten().nonzero().flatten())
+        return samples, logs
 
-    def _improve(self, samples: "Samples", imitation: float, generator: torch.Generator) -> dict[str, float]:
+    def _improve(self, samples: "Samples", imitation: float, generator: torch.Generator) -> dict[str, list[Tensor]]:
         """Make the epochs over the samples, with this weight of imitation; return what there is to log."""
         with torch.no_grad():
             choice = self.policy(samples.observations, samples.excluded)
             before = log_likelihood(samples.actions, choice, self.deviation)  # the update
-            entropy = self.policy.entropy(choice, self.deviation).mean().item()
-        logs: list[dict[str, float]] = []
+            entropy = self.policy.entropy(choice, self.deviation).mean()
+        logs: list[dict[str, Tensor]] = []
         for _ in range(self.n_epochs):
             order = torch.randperm(len(before), generator=generator).to(before.device)
             for rows in order.split(self.batch_size):
@@ -181,10 +183,9 @@ class Grpo(Agent):
                 nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
                 self.optimizer.step()
                 logs.append(log)
-        means = {name: sum(log[name] for log in logs) / len(logs) for name in logs[0]}
-        return {"entropy": entropy, **means}
+        return {"entropy": [entropy], **{name: [log[name] for log in logs] for name in logs[0]}}
 
-    def _loss(self, samples: "Samples", before: Tensor, imitation: float) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, samples: "Samples", before: Tensor, imitation: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one gradient step, and what there is to log; `before` [S] is the old log likelihood."""
         choice = self.policy(samples.observations, samples.excluded)
         log_ratio = log_likelihood(samples.actions, choice, self.deviation) - before
@@ -195,8 +196,9 @@ class Grpo(Agent):
             loss = loss - self.ent_coef * self.policy.entropy(choice, self.deviation).mean()
         if imitation:
             loss = loss - imitation * gaze_density(samples.targets, choice, self.deviation).mean()
-        clip_fraction = ((ratio - 1).abs() > self.clip_range).float().mean().item()
-        return loss, {"clip_fraction": clip_fraction, "kl": (ratio - 1 - log_ratio).mean().item()}
+        with torch.no_grad():
+            clip_fraction = ((ratio - 1).abs() > self.clip_range).float().mean()
+            return loss, {"clip_fraction": clip_fraction, "kl": (ratio - 1 - log_ratio).mean()}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -236,6 +238,15 @@ class Samples(Batch):
     actions: Tensor  # [S, A] what it did
     advantages: Tensor  # [S]
     targets: Tensor  # [S, 2] (x, y), centre of the target
+
+
+def _means(logs: dict[str, list[Tensor]], gazes: Tensor) -> dict[str, float]:
+    """Return the mean of each list of lone numbers, and the statistics of gazes [S, T, G]; all in one copy."""
+    flat = [value for values in logs.values() for value in values]
+    *numbers, gazes = to_host([*flat, gazes])
+    left = iter(numbers)
+    means = {name: sum(next(left).item() for _ in values) / len(values) for name, values in logs.items()}
+    return {**means, **gaze_statistics(gazes)}
 
 
 def discounted_returns(rewards: Tensor, gamma: float) -> Tensor:

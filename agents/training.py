@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def validate(job: Pretraining, world: World) -> dict[str, list[float]]:
     job.perception.eval()
     found = {}
     for name in GLIMPSES if world.source.knows_target else ["random"]:
-        key, found[name] = main_figure(world, evaluate(world, make_agent(name, world), scenes=VALIDATION_SCENES))
+        key, found[name] = main_figure(world, evaluate(world, make_agent(name, world), scenes=world.source.at_most(VALIDATION_SCENES)))
         values = " ".join(f"{value:.3f}" for value in found[name])
         title = world.metrics[key].title if key in world.metrics else key
         tqdm.write(f"{job.done} updates, {title} after each look {GLIMPSES[name]}: {values}")
@@ -174,7 +174,7 @@ def extend_curve(curve: list[dict[str, float]], folder: Path, agent: Agent, vali
     """Add to a learning curve what an agent has spent, and its greedy accuracy at the last glimpse."""
     if validation is None:
         raise ValueError("a learning curve needs a world of validation scenes")
-    accuracy = evaluate(validation, agent, scenes=VALIDATION_SCENES).accuracy[-1]
+    accuracy = evaluate(validation, agent, scenes=validation.source.at_most(VALIDATION_SCENES)).accuracy[-1]
     spent = {"glimpses": agent.spent.glimpses, "seconds": round(agent.spent.seconds, 2)}
     curve.append({**spent, "accuracy": round(accuracy, 4)})
     write_json(folder / CURVE, curve)
@@ -188,8 +188,8 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
 
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
     """Add the scan paths and the main figure on a few validation scenes to TensorBoard."""
-    evaluation = evaluate(validation, agent, scenes=PICTURE_SCENES)
-    figure = scan_paths(validation, evaluation, range(8), agent=agent)
+    evaluation = evaluate(validation, agent, scenes=validation.source.at_most(PICTURE_SCENES))
+    figure = scan_paths(validation, evaluation, range(min(8, len(evaluation.index))), agent=agent)
     writer.add_figure("validation/scan_paths", figure, agent.spent.glimpses)
     name, values = main_figure(validation, evaluation)
     writer.add_scalar(f"validation/{name}", values[-1], agent.spent.glimpses)
@@ -214,11 +214,14 @@ def session(folder: Path, *, after: int | None = None) -> Iterator[SummaryWriter
     if after is None:
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-    writer = SummaryWriter(str(folder), purge_step=None if after is None else after + 1)
+    told = threading.excepthook
+    # A full disk ends TensorBoard's own thread. The writer raises the error again in the training, where it is told.
+    threading.excepthook = lambda fault: None if isinstance(fault.exc_value, OSError) else told(fault)
     try:
-        yield writer
+        with closing(SummaryWriter(str(folder), purge_step=None if after is None else after + 1)) as writer:
+            yield writer
     finally:
-        writer.close()
+        threading.excepthook = told
 
 
 @contextmanager

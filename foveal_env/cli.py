@@ -12,18 +12,25 @@ import json
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from functools import reduce
 from inspect import Parameter
 from pathlib import Path
 from textwrap import indent
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
 
 from foveal_env.checkpoint import write_json
 from foveal_env.registry import Option, Registry, build, difference, options_of, takes_any
+
+try:
+    import fcntl
+except ImportError:  # Windows has no locks of this kind
+    fcntl = None
 
 LISTS = (list[str], list[str] | None, Sequence[str])
 
@@ -104,9 +111,15 @@ class Program(NamedTuple):
         """Run a command line; an error is one line, or a traceback if the variable FOVEAL_DEBUG is set."""
         try:
             self._run(list(words))
+            if sys.stdout:
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader has enough, as `head` does
+            drop_unwritable_output()
+            raise SystemExit(1) from None
         except (ArgumentError, ValueError, TypeError, OSError, ImportError) as error:
             if os.environ.get("FOVEAL_DEBUG"):
                 raise
+            drop_unwritable_output()
             raise SystemExit(f"{self.name.split()[-1]}: error: {' '.join(str(error).split())}") from None
         except KeyboardInterrupt:
             raise SystemExit("stopped") from None
@@ -132,6 +145,12 @@ class Program(NamedTuple):
         places = places_of(function, words, config)
         check_keys(function, places, config)
         values = parse(f"{self.name.split()[-1]} {name}", summary(function), places, words, config)
+        with alone_in(Path(values["out"])):
+            self._build(name, values, places, typed)
+
+    def _build(self, name: str, values: Any, places: Mapping[str, Place], typed: str) -> None:
+        """Write run.json, and call a command with the values of its options."""
+        function = self.commands[name]
         self.record(name, values.as_dict())
         keywords: dict[str, Any] = {parameter: {} for parameter in marks_of(function)}
         for option, place in places.items():
@@ -210,6 +229,36 @@ class Program(NamedTuple):
         lines += ["", f"  Without a command it runs: {shlex.join(self.main_job)}"]
         lines += ["  --config runs/NAME/run.json --out runs/AGAIN   repeats a run; further options change it"]
         return "\n".join(lines)
+
+
+def drop_unwritable_output() -> None:
+    """Send output nowhere if it cannot be written: Python would try again when it ends, and say so."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold an output folder, and make it; ValueError if another process holds it. A process that dies lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"another run writes to {folder}: wait for its end, or choose another --out") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def marks_of(function: Callable[..., None]) -> dict[str, Options | PlugIns]:
@@ -369,8 +418,14 @@ def add_option(parser: Any, name: str, option: Option) -> None:
     elif option.annotation in LISTS:
         parser.add_argument(name if is_required else f"--{name}", nargs="+", type=str, **about)
     else:
-        kind = Any if option.annotation is Parameter.empty else option.annotation
+        kind = Any if option.annotation is Parameter.empty else _typed(option.annotation)
         parser.add_argument(f"--{name}", type=kind, required=is_required, **about)
+
+
+def _typed(annotation: Any) -> Any:
+    """Return what can be typed of an annotation: the name alone where code may give a ready object."""
+    has_object = any(str(kind).startswith("<class 'foveal_") for kind in get_args(annotation))
+    return str if has_object and str in get_args(annotation) else annotation
 
 
 def summary(function: Callable[..., Any]) -> str:

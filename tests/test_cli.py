@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from foveal_env.cli import Options, PlugIns, Program
+from foveal_env.cli import Options, PlugIns, Program, alone_in
 from foveal_env.registry import Registry
 
 CALLS = []
@@ -177,6 +177,13 @@ def test_without_a_command_the_main_job_runs(call, tmp_path):
 
 def test_the_command_that_is_recorded_begins_from_scratch(call, tmp_path):
     assert call("draw", "--steps", "5", "--resume")["command"] == f"python toy.py draw --steps 5 --out {tmp_path}/out"
+
+
+def test_two_runs_do_not_share_a_folder(call, tmp_path):
+    with alone_in(tmp_path / "out"), pytest.raises(SystemExit, match="another run writes to .*out: wait for its end"):
+        call("draw")
+    assert not CALLS
+    assert call("draw")
 
 
 def test_a_configuration_repeats_a_run(call, tmp_path):

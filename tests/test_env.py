@@ -211,6 +211,30 @@ def test_bad_arguments_are_named(options):
         vector.reset(seed=[1, 2, 3])
 
 
+def test_the_scenes_that_a_seed_draws_are_fixed_for_ever(options):
+    vector = gym.make_vec(ID, num_envs=2, **options)
+    drawn = [vector.reset(seed=7)[1]["scene"].tolist(), vector.reset()[1]["scene"].tolist()]
+    assert drawn == [[8817791911461774, 225919519446958], [1540924782370360, 7573102500579864]]
+
+
+def test_one_row_that_waits_for_its_reset_is_enough_to_refuse_a_step(options):
+    vector = gym.make_vec(ID, num_envs=2, stop=True, autoreset_mode="Disabled", **options)
+    vector.reset(seed=0)
+    _, _, ended, _, _ = vector.step(np.array([[0, 0, 1], [0, 0, -1]]))
+    assert ended.tolist() == [True, False]
+    with pytest.raises(ResetNeeded, match=r"rows \[0\] have ended"):
+        vector.step(np.zeros((2, 3)))
+
+
+def test_a_row_has_the_figures_of_its_own_question_only():
+    id, rows = "foveal_env/Questions-v0", 8
+    _, infos = gym.make_vec(id, num_envs=rows).reset(seed=0)
+    single = gym.make(id)
+    alone = ["distance" in single.reset(seed=row)[1] for row in range(rows)]
+    assert infos["_distance"].tolist() == alone
+    assert 0 < sum(alone) < rows
+
+
 def test_rendering(options):
     env = gym.make(ID, render_mode="rgb_array", **options)
     env.reset(seed=0)

@@ -38,18 +38,36 @@ class WholeImages(Source):
         """Set what is shown: images, their labels [count] int64, and the names of the classes."""
         self.images, self.labels = images, labels
         self.classes, self.count = tuple(classes), len(labels)
+        self.distinct_scenes = self.count
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i is image i modulo their number."""
-        number = (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
+        number = self._numbers(index)
         images, number = self.images.read(number.cpu(), index.cpu())
         return Scenes(
             images=images,
             label=self.labels[number],
-            box=torch.full((len(index), 4), torch.nan),
-            prompt=torch.zeros(len(index), 0),
+            box=torch.full((len(index), 4), torch.nan, dtype=torch.float32),
+            prompt=torch.zeros(len(index), 0, dtype=torch.float32),
             index=index,
         )
+
+    def sample(self, scenes: int) -> Tensor:
+        """Return the indices of the first scenes that show different images; training scenes are drawn with return."""
+        if self.split != "train":
+            return super().sample(scenes)
+        wanted = drawn = self.at_most(scenes)
+        while True:
+            first_of: dict[int, int] = {}
+            for index, number in enumerate(self._numbers(torch.arange(drawn)).tolist()):
+                first_of.setdefault(number, index)
+            if len(first_of) >= wanted:
+                return torch.tensor(list(first_of.values())[:wanted], dtype=torch.int64)
+            drawn *= 2
+
+    def _numbers(self, index: Tensor) -> Tensor:
+        """Return the number of the image that each scene shows, [B] int64."""
+        return (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
 
 
 class Cifar10(WholeImages):
@@ -135,7 +153,7 @@ class Unlabelled(WholeImages):
         max_pixels: int = MAX_PIXELS,
     ):
         super().__init__("test")
-        self.prompt = torch.zeros(0) if prompt is None else prompt
+        self.prompt = torch.zeros(0, dtype=torch.float32) if prompt is None else prompt
         self.prompt_size, self.prompt_names, self.question = len(self.prompt), prompt_names, question
         images = FileImages([Path(path) for path in paths], channels, max_pixels)
         self.channels = channels

@@ -78,7 +78,11 @@ class Task(nn.Module):
         raise TypeError(f"the head of {type(self).__name__} has no map of cells")
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Return what answers [B, ...] to B scenes are worth."""
+        """Return what answers [B, ...] to B scenes are worth.
+
+        Of the outcome, `loss` [B] is a finite float, `score` [B] a float in [0, 1], `correct` [B] is bool, and
+        `prediction` [B, ...] of any type. Rows must not depend on one another.
+        """
         raise NotImplementedError
 
     @staticmethod

@@ -60,14 +60,25 @@ class Several(Task):
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Score the answer to the question that each scene asks; `answer` is what `forward` returns."""
         parts = answer.split([math.prod(shape) for shape in self.shapes], dim=1)
+        question = self.question_of(scenes.prompt)
+        if answer.is_cpu:
+            return Outcome.by_group(
+                question, lambda number, rows: self._score(number, parts[number][rows], scenes.rows(rows))
+            )
+        # To find the rows of a question, a device must be waited for: there each head scores all scenes.
+        outcomes = []
+        for number, part in enumerate(parts):
+            label = scenes.label.where(question == number, 0)  # a label of another question may be none of this one
+            outcomes.append(self._score(number, part, replace(scenes, label=label)))
+        row = torch.arange(len(question), device=question.device)
+        return Outcome.cat(outcomes).rows(question * len(question) + row)
 
-        def score_question(number: int, rows: Tensor) -> Outcome:
-            head, own = self._heads()[number], parts[number][rows].reshape(len(rows), *self.shapes[number])
-            outcome = head.score(own, scenes.rows(rows))
-            flat = outcome.prediction.float().reshape(len(rows), head.answer_size)
-            return replace(outcome, prediction=nn.functional.pad(flat, (0, self.answer_size - head.answer_size)))
-
-        return Outcome.by_group(self.question_of(scenes.prompt), score_question)
+    def _score(self, number: int, answer: Tensor, scenes: Scenes) -> Outcome:
+        """Score the answers [B, ...] of one head, as if all scenes asked its question."""
+        head = self._heads()[number]
+        outcome = head.score(answer.reshape(len(answer), *self.shapes[number]), scenes)
+        flat = outcome.prediction.float().reshape(len(answer), head.answer_size)
+        return replace(outcome, prediction=nn.functional.pad(flat, (0, self.answer_size - head.answer_size)))
 
     def question_of(self, prompt: Tensor) -> Tensor:
         """Return the number of the question that prompts [..., Q] ask, [...] int64."""

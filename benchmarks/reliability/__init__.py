@@ -1,0 +1,1 @@
+"""Faults: what the project survives, and what its tests see."""
