@@ -292,7 +292,9 @@ def show(
         seed: seed of an agent that draws its gaze.
         out: output folder.
     """
-    saved = read_named(policy, trust=world["trust"]) if policy and not agent else None  # a wrong name is an error before anything is loaded
+    saved = (
+        read_named(policy, trust=world["trust"]) if policy and not agent else None
+    )  # a wrong name is an error before anything is loaded
     perception = load_frozen(world["perception"], **{name: world[name] for name in ("device", "precision", "trust")})
     source = unlabelled(perception, images, question=question, max_pixels=max_pixels)
     if agent is None and saved is None:

@@ -140,7 +140,9 @@ class ObservedWorld:
 
     def scenes(self, index: Tensor) -> Any:
         """Refuse, as all that would need the scenes."""
-        raise ValueError("a policy that was loaded to act on observations knows no scenes: load_agent puts it in a world")
+        raise ValueError(
+            "a policy that was loaded to act on observations knows no scenes: load_agent puts it in a world"
+        )
 
     prefetch = start = look = scenes
 

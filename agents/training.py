@@ -115,7 +115,9 @@ def validate(job: Pretraining, world: World) -> dict[str, list[float]]:
     job.perception.eval()
     found = {}
     for name in GLIMPSES if world.source.knows_target else ["random"]:
-        key, found[name] = main_figure(world, evaluate(world, make_agent(name, world), scenes=world.source.at_most(VALIDATION_SCENES)))
+        key, found[name] = main_figure(
+            world, evaluate(world, make_agent(name, world), scenes=world.source.at_most(VALIDATION_SCENES))
+        )
         values = " ".join(f"{value:.3f}" for value in found[name])
         title = world.metrics[key].title if key in world.metrics else key
         tqdm.write(f"{job.done} updates, {title} after each look {GLIMPSES[name]}: {values}")

@@ -261,7 +261,9 @@ def test_a_policy_for_acting_alone_is_small(small_perception, tmp_path):
 
 def test_a_search_is_told_by_success_spl_and_glimpses(searching, tmp_path, capsys):
     options = ["--task_options", '{"tolerance": 2}']
-    main(["policy", "--perception", searching, "--train_glimpses", "64", "--out", str(tmp_path), *QUICK, *GRPO, *options])
+    main(
+        ["policy", "--perception", searching, "--train_glimpses", "64", "--out", str(tmp_path), *QUICK, *GRPO, *options]
+    )
     results, printed = json.loads((tmp_path / "results.json").read_text()), capsys.readouterr().out
     assert list(results["metrics"]) == ["success", "spl", "glimpses"]
     for row in results["rows"]:
@@ -369,7 +371,10 @@ def picture(folder, name="wide.png"):
     ("words", "answer"),
     [
         (["--perception", "search", "--question", "7"], r"asked 7, the answer is at \(-?\d+, -?\d+\) px"),
-        (["--perception", "questions", "--question", "where", "3"], r"asked where 3, the answer is at \(-?\d+, -?\d+\)"),
+        (
+            ["--perception", "questions", "--question", "where", "3"],
+            r"asked where 3, the answer is at \(-?\d+, -?\d+\)",
+        ),
         (["--perception", "questions", "--question", "count 3"], r"asked count 3, the answer is [0-3];"),
         (["--perception", "questions", "--question", "large"], r"asked large, the answer is \d;"),
         (["--perception", "locate"], r": the answer is a box of \d+ x \d+ px around \(-?\d+, -?\d+\) px"),
