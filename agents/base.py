@@ -17,6 +17,7 @@ from foveal_agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.registry import difference, options_of
 from foveal_env.sources import SOURCES
+from foveal_env.sources.base import Source
 from foveal_env.trust import check_entries, check_numbers, made_from
 from foveal_env.world import Rules
 
@@ -259,9 +260,11 @@ class Agent:
 
     def _here(self) -> dict[str, Any]:
         """Return where the agent learns, JSON: policies of different places are not averaged."""
-        source = self.world.source
-        place = {key: getattr(source, key, None) for key in ("canvas", "split", "count")}
-        return {"rules": asdict(self.world.rules), "source": SOURCES.name_of(type(source)), **place}
+        source, rules = self.world.source, asdict(self.world.rules)
+        if not isinstance(source, Source):  # of a world that shows no images
+            return {"rules": rules}
+        place = {"canvas": source.canvas, "split": source.split, "images": getattr(source, "count", None)}
+        return {"rules": rules, "source": SOURCES.name_of(type(source)), **place}
 
 
 @dataclass(frozen=True)
@@ -351,14 +354,8 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
     tensors, header = checkpoint.load(path, "policy")
     check_entries(path, header, ENTRIES)
     check_entries(path, header, {name: kind for name, kind in LATER_ENTRIES.items() if name in header})
-    unknown = sorted(header["rules"].keys() - Rules(zoom=True).of_policies.keys())
-    if unknown:
-        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
-    check_entries(
-        path, header["rules"], {name: type(value) for name, value in vars(Rules()).items() if name in header["rules"]}
-    )
-    with made_from(path):
-        Rules(**header["rules"])
+    if "environment" not in header["rules"]:  # which a foreign world compares with its own
+        _check_rules(path, header["rules"])
     if not trust:
         check_numbers(path, header["options"], LARGEST, default=LARGEST_OPTION)
         folder = header["options"].get("tensorboard_log")
@@ -366,6 +363,16 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
             raise ValueError(f"{path} asks to write into {folder}: say trust=True (--trust) to let it")
     tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
     return Policy(path, tensors, header, trust)
+
+
+def _check_rules(path: Path, rules: dict[str, Any]) -> None:
+    """Raise ValueError, which names the file, unless rules are those that a policy keeps."""
+    unknown = sorted(rules.keys() - Rules(zoom=True).of_policies.keys())
+    if unknown:
+        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
+    check_entries(path, rules, {name: type(value) for name, value in vars(Rules()).items() if name in rules})
+    with made_from(path):
+        Rules(**rules)
 
 
 def load_agent(name: str | os.PathLike, world: AgentWorld, *, trust: bool = False) -> Agent:
