@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from foveal_env.batch import Batch
 from foveal_env.data import Outcome
+from foveal_env.tasks.base import Metric, share
 
 ENGINES = 4  # environments that are kept, to go on from where they stand
 
@@ -210,6 +211,15 @@ class ForeignWorld:
     def observe(self, episode: ForeignEpisode) -> Tensor:
         """Return what an agent sees, [B, N, D]: what is remembered."""
         return episode.state
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The figures that tables show: the return, and the success."""
+        return {"return": Metric(title="return"), "success": share("success")}
+
+    def measure(self, episode: ForeignEpisode) -> dict[str, Tensor]:
+        """Return the return so far, and whether it is a success, [B] each."""
+        return {"return": -episode.outcome.loss, "success": episode.outcome.correct}
 
     def info(self, episode: ForeignEpisode) -> dict[str, Tensor]:
         """Return nothing: the outcome is all."""

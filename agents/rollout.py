@@ -130,8 +130,8 @@ def _evaluation(world: AgentWorld, episodes: list[Episode]) -> Evaluation:
     )
 
 
-def _figures(world: AgentWorld, episodes: list[Episode]) -> Columns:
-    """Return what the task measures after each look, [B, 1 + T] each, by name."""
+def _figures(world: Any, episodes: list[Episode]) -> Columns:
+    """Return what a world measures after each look, [B, 1 + T] each, by name."""
     looks = [world.measure(episode) for episode in episodes]
     return Columns({name: torch.stack([look[name].double() for look in looks], dim=1) for name in looks[0]})
 
