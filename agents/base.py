@@ -109,6 +109,10 @@ class AgentWorld(Protocol):
         """Return what else there is to tell, [B] each."""
         ...
 
+    def measure(self, episode: Any) -> dict[str, Tensor]:
+        """Return figures of B episodes, [B] each, NaN if one does not apply."""
+        ...
+
 
 @dataclass(frozen=True)
 class Spent:

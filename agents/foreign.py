@@ -58,12 +58,10 @@ class ForeignRules:
     """What agents ask of the rules.
 
     Args:
-        environment: name of the environment; a policy belongs to it.
         glimpses: steps of an episode, T.
         gaze_size: numbers of an action, A.
     """
 
-    environment: str
     glimpses: int
     gaze_size: int
     stop: bool = False
@@ -77,18 +75,20 @@ class ForeignRules:
     @property
     def of_policies(self) -> dict[str, Any]:
         """The rules without which a policy does not mean what it meant in training."""
-        return {"environment": self.environment}
+        return {"time_left": False, "stop": self.stop, "zoom": self.zoom}
 
 
-class ForeignPerception(NamedTuple):
-    """What agents ask of a perception."""
+@dataclass(frozen=True)
+class ForeignPerception:
+    """What agents ask of a perception; a policy belongs to the environment that its fingerprint names."""
 
     fingerprint: str
     task_name: str = "foreign"
     precision: torch.dtype = torch.float32
 
 
-class ForeignSource(NamedTuple):
+@dataclass(frozen=True)
+class ForeignSource:
     """What agents ask of a source."""
 
     knows_target: bool = False
@@ -138,7 +138,7 @@ class ForeignWorld:
         self.single_observation_space, self.single_action_space = env.single_observation_space, env.single_action_space
         first = getattr(env.unwrapped, "envs", [env])[0]
         name = env.spec.id if env.spec else type(first.unwrapped).__name__
-        self.rules = ForeignRules(environment=name, glimpses=glimpses, gaze_size=self.gaze_size)
+        self.rules = ForeignRules(glimpses=glimpses, gaze_size=self.gaze_size)
         self.perception, self.source = ForeignPerception(name), ForeignSource()
 
     @property
@@ -223,6 +223,10 @@ class ForeignWorld:
 
     def info(self, episode: ForeignEpisode) -> dict[str, Tensor]:
         """Return nothing: the outcome is all."""
+        return {}
+
+    def measure(self, episode: ForeignEpisode) -> dict[str, Tensor]:
+        """Return nothing: the loss is all that is measured."""
         return {}
 
     def remember(self, state: Tensor | None, observation: Tensor) -> Tensor:
