@@ -17,7 +17,6 @@ from foveal_agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.registry import difference, options_of
 from foveal_env.sources import SOURCES
-from foveal_env.world import World
 
 
 class AgentRules(Protocol):
@@ -152,8 +151,9 @@ class Agent:
         agent.options = _flat_options(cls, options)
         return agent
 
-    def __init__(self, world: World, *, seed: int = 0):
-        self.world, self.seed, self.spent = world, seed, Spent()
+    def __init__(self, world: AgentWorld, *, seed: int = 0):
+        self.world: Any = world
+        self.seed, self.spent = seed, Spent()
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def rollout(
-    world: AgentWorld, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+    world: AgentWorld, agent: Agent, episode: Any, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
     """Yield the T steps of episodes that have just started; those that end before stay as they are.
 
@@ -173,7 +173,7 @@ def gaze_statistics(gazes: Tensor) -> dict[str, float]:
     total = taken.sum().clamp(min=1)
     return {
         "gaze_spread": ((deviation * count[:, 0]).sum() / total).item(),
-        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / total).item(),
+        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum().float() / total).item(),
     }
 
 

@@ -65,7 +65,7 @@ def prompt_of(spec: Mapping[str, Any], size: int, question: Sequence[str] | None
         )
     words = [part for word in question or () for part in ([word] if word in names else word.split())]
     _check_question(spec, names, words)
-    prompt = torch.zeros(size)
+    prompt = torch.zeros(size, dtype=torch.float32)
     prompt[[names.index(word) for word in words]] = 1
     return prompt, " ".join(words)
 

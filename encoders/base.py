@@ -56,9 +56,9 @@ class Layout:
 
     def offsets(self) -> Tensor:
         """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom."""
-        z = torch.linspace(*self.zoom_range, self.zooms)
+        z = torch.linspace(*self.zoom_range, self.zooms, dtype=torch.float32)
         concentric = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=-1)
-        steps = torch.arange(self.grid) - (self.grid - 1) / 2
+        steps = torch.arange(self.grid, dtype=torch.float32) - (self.grid - 1) / 2
         dy, dx = torch.meshgrid(steps, steps, indexing="ij")
         dense = torch.stack([dx, dy, torch.full_like(dx, self.grid_zoom)], dim=-1)
         return torch.cat([concentric, dense.reshape(-1, 3)])

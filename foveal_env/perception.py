@@ -16,7 +16,7 @@ from foveal_env import checkpoint
 from foveal_env.checkpoint import find
 from foveal_env.contracts import check_encoder, first_scenes
 from foveal_env.data import Outcome, Scenes
-from foveal_env.randomness import seeded
+from foveal_env.randomness import float32_by_default, seeded
 from foveal_env.registry import Registry, difference, options_of
 from foveal_env.sources.base import Source
 from foveal_env.tasks import TASKS
@@ -38,9 +38,10 @@ class Perception(nn.Module):
     def __init__(self, spec: dict[str, Any]):
         super().__init__()
         self.spec = spec = json.loads(json.dumps(spec))  # as a checkpoint will have it
-        self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
-        check_encoder(self.encoder)
-        self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
+        with float32_by_default():
+            self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
+            check_encoder(self.encoder)
+            self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
         self.precision = torch.float32
 
     @staticmethod
@@ -50,7 +51,7 @@ class Perception(nn.Module):
         """Return an untrained perception for a source; `config` are flat options of the encoder's constructor."""
         kind, images = TASKS.resolve(task), first_scenes(source, torch.arange(64)).images
         task_config = {**kind.config_for(source), **kind.statistics_of(source)}
-        pixels = torch.cat([images.pixels(row).flatten() for row in range(64)]) / 255
+        pixels = torch.cat([images.pixels(row).flatten() for row in range(64)]).float() / 255
         inputs = Inputs(
             channels=source.channels,
             prompt_size=source.prompt_size,

@@ -126,8 +126,8 @@ class World:
         What a plug-in returns is checked once, in the first of them (`foveal_env.contracts`).
         """
         if self._is_checked or not len(index):
-            return self._make(index)
-        scenes = first_scenes(self.source, index, self._make)
+            return self._make(index).to(self.device)
+        scenes = first_scenes(self.source, index, self._make).to(self.device)
         check_looks(self.perception.encoder, self.perception.task, scenes)
         self._is_checked = True
         return scenes
@@ -135,11 +135,12 @@ class World:
     def _make(self, index: Tensor) -> Scenes:
         """Make scenes on the device if the source can, otherwise on the CPU.
 
-        It is as exact there, because all but a warp is done in whole numbers, and saves the copy of the pyramids.
+        It is as exact there, because all but a warp is done in whole numbers, and saves the copy of the pyramids. Files
+        are read on the CPU.
         """
         if self.source.any_device and self.device.type != "cpu":
             return self.source.scenes(index.to(self.device))
-        return self._prefetcher.get(index.cpu()).to(self.device)
+        return self._prefetcher.get(index.cpu())
 
     def prefetch(self, index: Tensor) -> None:
         """Let a worker make the scenes, by index [B] int64, that `scenes` will be asked for next."""
@@ -218,7 +219,7 @@ class World:
         observation = self.perception.encoder.observe(episode.state)
         if not self.rules.time_left:
             return observation
-        left = (1 - episode.glimpses / self.rules.glimpses).to(observation.dtype)
+        left = 1 - episode.glimpses.to(observation.dtype) / self.rules.glimpses
         row = left[:, None, None].expand(-1, 1, observation.shape[-1])
         return torch.cat([observation, row], dim=1)
 

@@ -114,9 +114,13 @@ def _call(func, args, kwargs):
     if func is Tensor.__deepcopy__ and own:
         return _copied(*args)
     target = _target(name, args, kwargs)
+    if (own or (target is not None and target.type == "cuda")) and any(isinstance(v, torch.Generator) for v in [*args, *kwargs.values()]):
+        raise RuntimeError(f"{name}: expected a generator of the device cuda")
     if own:
-        _check(name, args, kwargs, tensors)
+        _check(name, tensors)
         _count(name, args, kwargs, target)
+    if own and name == "__format__":
+        return format(args[0].as_subclass(Tensor).item(), args[1])
     with torch._C.DisableTorchFunctionSubclass():
         if target is not None:
             args, kwargs = _without_device(args, kwargs)
@@ -161,15 +165,13 @@ def _without_device(args, kwargs):
     return [torch.device("cpu") if isinstance(a, torch.device) or a in ("cuda", "cuda:0") else a for a in args], kwargs
 
 
-def _check(name, args, kwargs, tensors) -> None:
+def _check(name, tensors) -> None:
     """Refuse what a device refuses."""
     if name in NUMPY:
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
     strangers = [t for t in tensors if not isinstance(t, DeviceTensor) and t.ndim]  # a lone number of the CPU may come
     if strangers and name not in MAY_MIX:
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, found cuda:0 and cpu")
-    if any(isinstance(value, torch.Generator) for value in [*args, *kwargs.values()]):
-        raise RuntimeError(f"{name}: expected a generator of the device cuda")
 
 
 def _count(name, args, kwargs, target) -> None:
@@ -187,6 +189,8 @@ def _count(name, args, kwargs, target) -> None:
 
 def _marked(value):
     if isinstance(value, Tensor):
+        if value.is_leaf and value.requires_grad and not isinstance(value, DeviceTensor):
+            return value.detach().as_subclass(DeviceTensor).requires_grad_()  # still a leaf
         return value if isinstance(value, DeviceTensor) else value.as_subclass(DeviceTensor)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(_marked, value))

@@ -38,10 +38,10 @@ class SmallPictures:
         if device == self.pixels.device:
             return self
         if device not in self._copies:
-            copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes)
-            copy.__dict__["class_sizes"] = self.class_sizes.to(
-                device
-            )  # to count, the device would have to be waited for
+            order = None if self.order is None else self.order.to(device)
+            copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes, order)
+            # To count them, the device would have to be waited for.
+            copy.__dict__["class_sizes"] = self.class_sizes.to(device)
             self._copies[device] = copy
         return self._copies[device]
 

@@ -64,7 +64,7 @@ class OnePicture(Source):
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scenes show the pictures in turn."""
-        place = self.pictures.places(index)
+        place = self.pictures.on(index.device).places(index)
         scenes = lay_one(
             self.pictures, place, split=self.split, canvas=self.canvases[0], pieces=self.clutter, augment=self.augment
         )

@@ -53,7 +53,7 @@ class Ladder(Source):
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
-        place = self.pictures.places(index)
+        place = self.pictures.on(index.device).places(index)
         if self.canvas is not None:
             return replace(self._compose(place, self.canvas), index=index)
         which = scramble(place, SPLITS.index(self.split), 9) % len(self.canvases)

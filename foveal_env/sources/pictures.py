@@ -153,7 +153,7 @@ class Unlabelled(WholeImages):
         max_pixels: int = MAX_PIXELS,
     ):
         super().__init__("test")
-        self.prompt = torch.zeros(0) if prompt is None else prompt
+        self.prompt = torch.zeros(0, dtype=torch.float32) if prompt is None else prompt
         self.prompt_size, self.prompt_names, self.question = len(self.prompt), prompt_names, question
         images = FileImages([Path(path) for path in paths], channels, max_pixels)
         self.channels = channels
