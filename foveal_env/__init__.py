@@ -47,6 +47,7 @@ _PUBLIC = {
     "World": "foveal_env.world",
     "make_world": "foveal_env.make",
     "make_source": "foveal_env.make",
+    "rllib_env": "foveal_env.rllib",
     "Perception": "foveal_env.perception",
     "extract": "foveal_env.retina",
     "draw": "foveal_env.render",

@@ -10,7 +10,7 @@ PACKAGES = {"agents": "foveal_agents", "encoders": "foveal_encoders", "foveal_en
 ARROWS = ["foveal_encoders", "foveal_env", "foveal_agents", "train", "benchmarks"]  # each may import those before it
 FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the floors below
     {"batch", "checkpoint", "devices", "kernels", "randomness", "registry"},
-    {"images"},
+    {"images", "trust"},
     {"data", "retina"},
     {"render", "sources"},
     {"gaze_law", "tasks"},
