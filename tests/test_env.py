@@ -49,6 +49,8 @@ def test_spaces_and_infos(options):
         assert observation in env.observation_space
         assert isinstance(reward, float)
         assert (terminated, truncated) == (step == 2, False)
+        assert isinstance(info["is_success"], bool)
+        assert terminated or not info["is_success"]
     with pytest.raises(ResetNeeded):
         env.unwrapped.step(np.zeros(2))
 

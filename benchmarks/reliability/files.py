@@ -1,13 +1,14 @@
 """Damaged files: checkpoints, images and slides. None may crash, hang, or change in silence.
 
-A damaged checkpoint is refused with a ValueError that names the file, or loads as what it was (a byte of padding). An
+A damaged checkpoint is refused with a ValueError that names the file, or loads as what it was (a byte of padding). One
+whose header was changed on purpose, with a hash of its own, may load as well. An
 image has no checksum in most formats: it is refused with an error that names the file, or read as some image.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from benchmarks.reliability import damage
+from benchmarks.reliability import crafted, damage
 from benchmarks.reliability.isolated import CRASHED, HUNG, answers, count
 from foveal_agents.base import load_agent, make_agent, read_policy
 from foveal_env import checkpoint
@@ -30,6 +31,7 @@ from foveal_env.pretraining import Pretraining
 COUNT = 1000  # of checkpoints, and of images
 SECONDS = 20.0  # of a file, at most
 REFUSED, SAME, SILENT, OTHER_ERROR, READ = "refused", "same", "changed in silence", "another error", "read"
+SPLICED, CHANGED = "spliced", "changed, with a hash of its own"  # ways to make a checkpoint
 SCENES: dict[str, Any] = {"canvas": 40, "clutter": 2}
 SMALL: dict[str, Any] = {"patch": 8, "zooms": 2, "width": 24, "depth": 1}
 
@@ -38,15 +40,16 @@ class Case(NamedTuple):
     """A damaged file."""
 
     name: str  # what was done to it
-    kind: str  # of file
+    way: str  # by which it was made
     path: str  # of the file
     original: str  # path of what it was
 
 
-def write_checkpoints(folder: Path) -> list[Path]:
+def write_checkpoints(folder: Path, seed: int) -> list[Path]:
     """Write a checkpoint of each kind: a perception, a policy of it, and a training to go on with."""
+    folder.mkdir()
     source = make_source("digits", "train", **SCENES)
-    perception = Perception.build(source, **SMALL)
+    perception = Perception.build(source, seed=seed, **SMALL)
     paths = [folder / f"{name}.safetensors" for name in ("perception", "policy", "pretraining")]
     perception.save(paths[0], source="digits", source_options=SCENES)
     agent = make_agent("grpo", make_world(perception=str(paths[0])), num_scenes=4, width=8)
@@ -76,14 +79,41 @@ def write_images(folder: Path) -> list[Path]:
     return paths
 
 
-def damaged(paths: list[Path], folder: Path) -> Iterator[Case]:
-    """Write COUNT damaged files, of each kind as many, to a folder."""
-    share = -(-COUNT // len(paths))
+def damaged(ways: dict[str, Iterator[tuple[str, bytes]]], count: int, path: Path, folder: Path) -> Iterator[Case]:
+    """Write `count` damaged files of one to a folder, made in each of the `ways` in turn."""
+    for number, way in zip(range(count), cycle(ways), strict=False):
+        name, data = next(ways[way])
+        target = folder / f"{path.stem}-{number}{path.suffix}"
+        target.write_bytes(data)
+        yield Case(name, way, str(target), str(path))
+
+
+def ways_of_checkpoints(path: Path, other: Path) -> dict[str, Iterator[tuple[str, bytes]]]:
+    """Return how a checkpoint is damaged: bytes at random twice as often as whole files with other content."""
+    data = path.read_bytes()
+    return {
+        "bytes": damage.damaged(data, seed=0),
+        SPLICED: crafted.spliced(data, other.read_bytes(), seed=0),
+        "more bytes": damage.damaged(data, seed=1),
+        CHANGED: crafted.mutated(data, seed=0),
+    }
+
+
+def damaged_checkpoints(folder: Path) -> Iterator[Case]:
+    """Write damaged checkpoints of each kind."""
+    paths, others = (write_checkpoints(folder / name, seed) for seed, name in enumerate(("whole", "others")))
+    (folder / "damaged").mkdir()
+    for path, other in zip(paths, others, strict=True):
+        yield from damaged(ways_of_checkpoints(path, other), -(-COUNT // len(paths)), path, folder / "damaged")
+
+
+def damaged_images(folder: Path) -> Iterator[Case]:
+    """Write damaged images of each format."""
+    paths = write_images(folder)
+    (folder / "damaged").mkdir()
     for path in paths:
-        for number, (name, data) in enumerate(islice(damage.damaged(path.read_bytes(), seed=0), share)):
-            target = folder / f"{path.stem}-{number}{path.suffix}"
-            target.write_bytes(data)
-            yield Case(name, path.name, str(target), str(path))
+        ways = {path.name: damage.damaged(path.read_bytes(), seed=0)}
+        yield from damaged(ways, -(-COUNT // len(paths)), path, folder / "damaged")
 
 
 @cache
@@ -117,6 +147,8 @@ def try_checkpoint(case: Case) -> str:
     except Exception as error:
         return f"{OTHER_ERROR}: {type(error).__name__}: {error}"
     expected, whole = load(case.original, case.original)
+    if case.way == CHANGED:  # with a hash of its own, it is a file that somebody meant
+        return READ
     same = tensors.keys() == expected.keys() and all(bytes_of(tensors[k]) == bytes_of(expected[k]) for k in tensors)
     return SAME if same and header == whole else SILENT
 
@@ -142,28 +174,28 @@ def try_image(case: Case) -> str:
 
 
 def measure_files(
-    write: Callable[[Path], list[Path]], attempt: Callable[[Case], str], tell: Callable[[str], None]
+    write: Callable[[Path], Iterator[Case]], attempt: Callable[[Case], str], tell: Callable[[str], None]
 ) -> list[str]:
     """Write damaged files and try each; return what became of them."""
     with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "damaged").mkdir()
-        cases = list(damaged(write(Path(name)), Path(name) / "damaged"))
+        cases = list(write(Path(name)))
         found = []
         for case, answer in zip(cases, answers(attempt, cases, seconds=SECONDS), strict=True):
             found.append(answer.partition(":")[0])
             if answer not in (REFUSED, SAME, READ):
-                tell(f"{case.kind}, {case.name}: {answer[:300]}")
+                tell(f"{Path(case.original).name}, {case.way}, {case.name}: {answer[:300]}")
         tell(str(count(found)))
         return found
 
 
 def measure_checkpoints(tell: Callable[[str], None] = print) -> dict[str, Any]:
     """Try damaged checkpoints; return the figures."""
-    found = measure_files(write_checkpoints, try_checkpoint, tell)
+    found = measure_files(damaged_checkpoints, try_checkpoint, tell)
     return {
         "checkpoints": len(found),
         "checkpoints_refused": found.count(REFUSED),
         "checkpoints_unchanged": found.count(SAME),
+        "checkpoints_meant": found.count(READ),
         "checkpoints_silent": found.count(SILENT),
         "checkpoints_crashed": found.count(CRASHED) + found.count(OTHER_ERROR),
         "checkpoints_hung": found.count(HUNG),
@@ -172,7 +204,7 @@ def measure_checkpoints(tell: Callable[[str], None] = print) -> dict[str, Any]:
 
 def measure_pictures(tell: Callable[[str], None] = print) -> dict[str, Any]:
     """Try damaged images and slides; return the figures."""
-    found = measure_files(write_images, try_image, tell)
+    found = measure_files(damaged_images, try_image, tell)
     return {
         "pictures": len(found),
         "pictures_refused": found.count(REFUSED),

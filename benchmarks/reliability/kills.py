@@ -135,10 +135,11 @@ def saved(name: str, folder: Path) -> Path:
 def lost(path: Path, seconds: float, ended: float) -> float:
     """Return the seconds of work that a kill at the time `ended` lost, with checkpoints as often as in real trainings.
 
-    A training that had no checkpoint yet has lost all of its `seconds`.
+    A training that had no checkpoint yet, because it writes the first one at once, has lost all of its `seconds`.
     """
-    age = min(seconds, ended - path.stat().st_mtime) if path.is_file() else seconds
-    return age - EVERY + training.SAVE_EVERY
+    if not path.is_file():
+        return seconds
+    return min(seconds, ended - path.stat().st_mtime) - EVERY + training.SAVE_EVERY
 
 
 def killed(runs: Trainings, name: str, moment: float, whole: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ CORE = {
     "foveal_env/perception.py": Module(4, "perception world pretraining"),
     "foveal_env/pretraining.py": Module(7, "pretraining gaze_law"),
     "foveal_env/gaze_law.py": Module(4, "gaze_law pretraining"),
-    "foveal_env/randomness.py": Module(1, "pretraining grpo agents"),
+    "foveal_env/randomness.py": Module(1, "randomness pretraining grpo"),
     "foveal_env/checkpoint.py": Module(4, "checkpoint perception pretraining agents"),
     "foveal_env/kernels/box_averages.py": Module(5, "kernels retina", "in_tensors|_weights|check"),
     "foveal_env/kernels/pyramid.py": Module(3, "kernels images", "levels$|pyramid_length|in_tensors"),
