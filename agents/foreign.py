@@ -225,10 +225,6 @@ class ForeignWorld:
         """Return nothing: the outcome is all."""
         return {}
 
-    def measure(self, episode: ForeignEpisode) -> dict[str, Tensor]:
-        """Return nothing: the loss is all that is measured."""
-        return {}
-
     def remember(self, state: Tensor | None, observation: Tensor) -> Tensor:
         """Return the state [B, N, D] after an observation [B, S]; by default the observation. None is before any."""
         return observation[:, None]

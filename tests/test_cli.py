@@ -263,9 +263,8 @@ def test_a_second_run_into_a_folder_is_refused(call, tmp_path):
         with pytest.raises(SystemExit) as stop:
             call(*words)
         also = ", or --resume to go on with it" if name == "draw" else ""
-        assert str(stop.value) == (
-            f"toy.py: error: {tmp_path / 'out'} holds a run of 'draw' already: choose another --out, or --overwrite{also}"
-        )
+        refusal = f"{tmp_path / 'out'} holds a run of 'draw' already: choose another --out, or --overwrite{also}"
+        assert str(stop.value) == f"toy.py: error: {refusal}"
     assert record(tmp_path)["draw"]["width"] == 2
     call("draw", "--width", "3", "--overwrite")
     assert record(tmp_path)["draw"]["width"] == 3

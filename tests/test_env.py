@@ -308,8 +308,8 @@ def test_flat_observations_are_the_others_row_after_row(options, time_left):
     for actions in random_actions(3, 3):
         mine, theirs = together.step(actions), rows.step(actions)
         assert np.array_equal(mine[0], theirs[0].reshape(3, -1))
-    for mine, theirs in zip(mine[-1]["final_obs"], theirs[-1]["final_obs"], strict=True):
-        assert np.array_equal(mine, theirs.flatten())
+    for last, other in zip(mine[-1]["final_obs"], theirs[-1]["final_obs"], strict=True):
+        assert np.array_equal(last, other.flatten())
 
 
 def test_flat_observations_in_stable_baselines3(options):
