@@ -17,7 +17,12 @@ from foveal_agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.registry import difference, options_of
 from foveal_env.sources import SOURCES
-from foveal_env.world import World
+from foveal_env.trust import check_entries, check_numbers, made_from
+from foveal_env.world import Rules
+
+ENTRIES = {"agent": str, "options": dict, "seed": int, "spent": dict, "perception": str, "rules": dict}  # of a header
+LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
+LARGEST_OPTION = 2**24
 
 
 class AgentRules(Protocol):
@@ -152,8 +157,9 @@ class Agent:
         agent.options = _flat_options(cls, options)
         return agent
 
-    def __init__(self, world: World, *, seed: int = 0):
-        self.world, self.seed, self.spent = world, seed, Spent()
+    def __init__(self, world: AgentWorld, *, seed: int = 0):
+        self.world: Any = world
+        self.seed, self.spent = seed, Spent()
 
     @property
     def name(self) -> str:
@@ -262,6 +268,7 @@ class Policy:
     path: Path
     tensors: dict[str, Tensor]
     header: dict[str, Any]
+    is_trusted: bool = False  # whether it may name any code to run
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -294,15 +301,18 @@ class Policy:
     def agent(self, world: AgentWorld) -> Agent:
         """Make the agent that saved the policy, with what it had learned.
 
-        Raises ValueError if the policy does not belong in the world (`check`), or its weights do not fit.
+        Raises ValueError if the policy does not belong in the world (`check`), its weights do not fit, or it
+        names code that is neither registered nor imported.
         """
         self.check(world)
-        agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
-        agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
-        try:
-            agent.restore(self.tensors, self.header)
-        except RuntimeError as error:
-            raise ValueError(f"the weights in {self.path} do not fit: {' '.join(str(error).split())}") from error
+        with made_from(self.path, self.tensors, trust=self.is_trusted):
+            agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
+            agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
+        with made_from(self.path, trust=self.is_trusted):
+            try:
+                agent.restore(self.tensors, self.header)
+            except RuntimeError as error:
+                raise ValueError(f"the weights in {self.path} do not fit: {' '.join(str(error).split())}") from error
         return agent
 
 
@@ -320,25 +330,41 @@ def make_agent(name: str, world: AgentWorld, *, seed: int = 0, **options: Any) -
     return AGENTS.make(name, world=world, seed=seed, **options)
 
 
-def read_policy(name: str | os.PathLike) -> Policy:
+def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
     """Read a policy: a shipped one by name, any other by the path of its file.
+
+    Args:
+        name: name of a shipped policy, or the path of a file.
+        trust: whether the file may run code. Otherwise its agent must be registered, or be a class of a module that is
+            imported already; and it writes no files, and takes no more memory than its weights account for.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no shipped policy has this name, or the file is damaged or holds something else.
+        ValueError: no shipped policy has this name, or the file is damaged, holds something else, or is to be trusted.
     """
     path = checkpoint.find(name, package="foveal_agents.pretrained", kind="policy")
     tensors, header = checkpoint.load(path, "policy")
-    missing = {"agent", "options", "seed", "spent", "perception", "rules"} - header.keys()
-    if missing:
-        raise ValueError(f"{path} is damaged: its header lacks {', '.join(sorted(missing))}")
+    check_entries(path, header, ENTRIES)
+    unknown = sorted(header["rules"].keys() - Rules(zoom=True).of_policies.keys())
+    if unknown:
+        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
+    check_entries(
+        path, header["rules"], {name: type(value) for name, value in vars(Rules()).items() if name in header["rules"]}
+    )
+    with made_from(path):
+        Rules(**header["rules"])
+    if not trust:
+        check_numbers(path, header["options"], LARGEST, default=LARGEST_OPTION)
+        folder = header["options"].get("tensorboard_log")
+        if folder is not None:
+            raise ValueError(f"{path} asks to write into {folder}: say trust=True (--trust) to let it")
     tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
-    return Policy(path, tensors, header)
+    return Policy(path, tensors, header, trust)
 
 
-def load_agent(name: str | os.PathLike, world: AgentWorld) -> Agent:
+def load_agent(name: str | os.PathLike, world: AgentWorld, *, trust: bool = False) -> Agent:
     """Make the agent that saved a policy: see `read_policy` and `Policy.agent`, whose errors it raises."""
-    return read_policy(name).agent(world)
+    return read_policy(name, trust=trust).agent(world)
 
 
 def resume_agent(agent: Agent, path: str | os.PathLike, glimpses: int) -> Agent:

@@ -24,7 +24,7 @@ from foveal_env.cli import Options, PlugIns, Program
 from foveal_env.devices import check_device, keep_freed_memory
 from foveal_env.images.decode import MAX_PIXELS
 from foveal_env.make import load_frozen, make_source, make_world
-from foveal_env.perception import ENCODERS, OF_SCENES, Perception
+from foveal_env.perception import ENCODERS, OF_MACHINE, OF_SCENES, Perception
 from foveal_env.pretraining import Pretraining
 from foveal_env.registry import build
 from foveal_env.sources import SOURCES
@@ -34,14 +34,13 @@ from foveal_env.world import Rules, World
 MAIN_JOB = ("policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main")
 MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is evaluated
     *("out", "device", "perception", "train_glimpses", "steps", "scenes", "split", "baselines", "learners", "seeds"),
-    *("curve_points", "start", "policy", "features", "float16"),
+    *("curve_points", "start", "policy", "features", "float16", "trust"),
 }
 ADDING = {"show"}  # commands whose files do not replace each other
-OF_MACHINE = ("root", "download")  # options of a source that a checkpoint does not keep
 
 WorldOptions = Annotated[dict[str, Any], Options((make_world, Rules), skip={"split"})]
 ShowOptions = Annotated[
-    dict[str, Any], Options((make_world, Rules), only={"perception", "device", "precision", "first_look"})
+    dict[str, Any], Options((make_world, Rules), only={"perception", "device", "precision", "trust", "first_look"})
 ]
 AgentOptions = Annotated[
     dict[str, dict[str, Any]], PlugIns(AGENTS, ("agent", "baselines", "learners"), skip={"world", "seed"})
@@ -117,7 +116,7 @@ def evaluate(
         split: train, validation or test.
     """
     seed, there, names = comparison.seed, make_world(**world, split=split), policies or []
-    saved = [read_policy(name) for name in names]
+    saved = [read_policy(name, trust=world["trust"]) for name in names]
     labels = label_policies(names, saved)
     baselines = [make_agent(name, there, seed=seed, **agents.get(name, {})) for name in comparison.names(there)]
     judged: list[tuple[Agent, dict[str, Any]]] = [(agent, {}) for agent in baselines]
@@ -195,6 +194,7 @@ def pretrain(
     features: str | None = None,
     policy: str | None = None,
     float16: bool = False,
+    trust: bool = False,
     resume: bool = False,
     device: str = "cpu",
     seed: int = 0,
@@ -216,6 +216,7 @@ def pretrain(
         policy: path of a policy that was trained on `start`. The share `--policy_share` of the scenes is looked at as
             it does: the stages alternate. It sees the states of `start`, whatever has been learned since.
         float16: round the weights of perception.safetensors to float16; the file is then half as large.
+        trust: whether the files of `start`, `features` and `policy` may name any code to run, as a script does.
         resume: go on from the checkpoint in the output folder.
         device: torch device.
         seed: seed of weights, scenes and gazes.
@@ -229,12 +230,12 @@ def pretrain(
     own = {name: value for name, value in sources.get(source, {}).items() if value is not None}
     scenes, validation = (make_source(source, split, **own) for split in ("train", "validation"))
     made = {"encoder": encoder, "task": task, "seed": seed, **encoders.get(encoder, {})}
-    perception, origin = new_perception(scenes, start, features, **made)
+    perception, origin = new_perception(scenes, start, features, trust=trust, **made)
     perception.to(device)
     gazes = None
     if policy and start:
-        seen = load_frozen(start, device=device, precision=options["precision"])
-        gazes = rollout.policy_gazes(read_policy(policy), scenes, seen, glimpses=options["glimpses"])
+        seen = load_frozen(start, device=device, precision=options["precision"], trust=trust)
+        gazes = rollout.policy_gazes(read_policy(policy, trust=trust), scenes, seen, glimpses=options["glimpses"])
     job = build(Pretraining, perception=perception, source=scenes, seed=seed, policy_gazes=gazes, **options)
     place = World(validation, perception, job.world.rules)
     accuracy = training.pretrain(job, Path(out), validation=place, resume=resume)
@@ -288,7 +289,7 @@ def show(
         out: output folder.
     """
     saved = read_named(policy) if policy and not agent else None  # a wrong name is an error before anything is loaded
-    perception = load_frozen(world["perception"], device=world["device"], precision=world["precision"])
+    perception = load_frozen(world["perception"], **{name: world[name] for name in ("device", "precision", "trust")})
     source = unlabelled(perception, images, question=question, max_pixels=max_pixels)
     if agent is None and saved is None:
         saved = policy_for(perception)
@@ -307,7 +308,7 @@ def show(
 
 
 def new_perception(
-    source: Source, start: str | None, features: str | None, **options: Any
+    source: Source, start: str | None, features: str | None, *, trust: bool = False, **options: Any
 ) -> tuple[Perception, dict[str, Any]]:
     """Build a perception with the weights that it begins with.
 
@@ -317,6 +318,7 @@ def new_perception(
         source: source of its scenes.
         start: perception of the same kind whose weights it begins with.
         features: perception whose encoder it begins with.
+        trust: whether their files may name any code to run.
         options: encoder, task, seed and options of the encoder.
 
     Returns:
@@ -325,7 +327,7 @@ def new_perception(
     name = start or features
     if name is None:
         return Perception.build(source, **options), {}
-    other = Perception.load(name)
+    other = Perception.load(name, trust=trust)
     config = other.spec["encoder_config"]
     measured = {key: config[key] for key in ("pixel_mean", "pixel_deviation") if key in config}
     perception = Perception.build(source, **options, **measured)

@@ -192,8 +192,8 @@ def _why(bound: dict[str, Any], asks_for_target: bool) -> str:
     if not asks_for_target:
         return "it looks near the target, and this task asks for more than the target: it is no bound here"
     return (
-        f"it draws each gaze near the centre of the target (a deviation of {bound['options']['deviation']:g} sides; of a "
-        "count that is the whole image), whatever was seen by then; a policy can look where the encoder needs it"
+        f"it draws each gaze near the centre of the target (a deviation of {bound['options']['deviation']:g} sides; "
+        "of a count that is the whole image), whatever was seen by then; a policy can look where the encoder needs it"
     )
 
 

@@ -286,7 +286,8 @@ class _Engine:
     def reset(self, index: Tensor) -> Any:
         """Begin anew with these seeds; return the observations."""
         self.index, self.asked = index, []
-        return self.env.reset(seed=(index % 2**31).tolist())[0]
+        seeds: Any = (index % 2**31).tolist()
+        return self.env.reset(seed=seeds)[0]
 
     def step(self, asked: Tensor, as_action: Callable[[np.ndarray], Any]) -> tuple[Any, ...]:
         """Step, and keep what was asked."""

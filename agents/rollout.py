@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def rollout(
-    world: AgentWorld, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+    world: AgentWorld, agent: Agent, episode: Any, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
     """Yield the T steps of episodes that have just started; those that end before stay as they are.
 

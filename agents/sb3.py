@@ -63,7 +63,7 @@ class Sb3VecEnv(VecEnv):
 
     def reset(self) -> np.ndarray | dict[str, np.ndarray]:
         """Begin new episodes; return the observations [num_envs, ...]."""
-        seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
+        seeds: Any = None if all(seed is None for seed in self._seeds) else list(self._seeds)
         if any(self._options):
             raise ValueError("options of a reset are not passed through Stable-Baselines3; reset the batch itself")
         observations, infos = self.batch.reset(seed=seeds)
@@ -83,7 +83,7 @@ class Sb3VecEnv(VecEnv):
         """
         observations, rewards, terminated, truncated, infos = self.batch.step(self._actions)
         ended, rows = terminated | truncated, self._rows(infos)
-        for row in np.flatnonzero(ended):
+        for row in np.flatnonzero(ended).tolist():
             statistics = {key: infos[key] for key in ("episode", "_episode") if key in infos}  # of Gymnasium's wrapper
             rows[row] = {
                 **_of_row({**statistics, **infos.get("final_info", {})}, row),
@@ -100,8 +100,8 @@ class Sb3VecEnv(VecEnv):
         """Close the batch."""
         self.batch.close()
 
-    def get_images(self) -> Sequence[np.ndarray | None]:
-        """Return a drawing of each row."""
+    def get_images(self) -> Sequence[Any]:
+        """Return a drawing of each row, [h, w, 3] uint8, or None."""
         return self.batch.render() or [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:

@@ -172,7 +172,9 @@ class Oracle(Agent):
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
         box = episode.scenes.box
-        return box[:, :2] + self.deviation * box[:, 2:] * torch.randn(len(box), 2, dtype=torch.float32, generator=generator).to(box)
+        return box[:, :2] + self.deviation * box[:, 2:] * torch.randn(
+            len(box), 2, dtype=torch.float32, generator=generator
+        ).to(box)
 
 
 class GreedyOracle(Agent):

@@ -1,8 +1,10 @@
 """Files of tensors and JSON: written whole or not at all, and never a pickle.
 
-A checkpoint is one safetensors file; what is not a tensor is JSON in its header, so that the two cannot be parted.
+A checkpoint is one safetensors file; what is not a tensor is JSON in its header, so that the two cannot be parted. A
+hash of both is kept beside them, and checked when the file is read.
 """
 
+import hashlib
 import json
 import os
 from importlib.resources import files
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 from torch import Tensor
 
@@ -36,9 +38,23 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 def save(path: str | os.PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Save a checkpoint of one `kind` ("perception", "policy", ...)."""
-    metadata = {"kind": kind, "version": str(VERSION), "header": json.dumps(header)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, serialise(tensors, metadata))
+    write_atomically(path, serialise(tensors, metadata_of(kind, tensors, json.dumps(header))))
+
+
+def metadata_of(kind: str, tensors: dict[str, Tensor], header: str) -> dict[str, str]:
+    """Return what a file keeps beside its tensors; `header` is JSON."""
+    return {"kind": kind, "version": str(VERSION), "header": header, "sha256": content_hash(kind, tensors, header)}
+
+
+def content_hash(kind: str, tensors: dict[str, Tensor], header: str) -> str:
+    """Return the SHA-256 of a checkpoint: of its kind and header, and of names, types, shapes and bytes of tensors."""
+    names = sorted(tensors)
+    outline = [kind, VERSION, header, [(name, str(tensors[name].dtype), [*tensors[name].shape]) for name in names]]
+    digest = hashlib.sha256(json.dumps(outline).encode())
+    for name in names:
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,20 +66,23 @@ def load(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict[st
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
+    data = Path(path).read_bytes()  # and not a map of the file, which may change
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-    except SafetensorError as error:
+        tensors = deserialise(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    except Exception as error:  # whatever damage makes of the reader
         raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
     if metadata.get("kind") != kind:
         found = metadata.get("kind", "a safetensors file of another origin")
         raise ValueError(f"{path} is not a {kind} checkpoint but {found}")
     if metadata.get("version") != str(VERSION):
         raise ValueError(f"{path} has format version {metadata.get('version')}, this release reads {VERSION}")
+    if metadata.get("sha256") != content_hash(kind, tensors, metadata.get("header", "")):
+        lacks = "" if "sha256" in metadata else "it has no hash, and "
+        raise ValueError(f"{path} is damaged or was changed: {lacks}its content is not what was saved")
     try:
         header = json.loads(metadata.get("header", ""))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: its header is no JSON: {error}") from error
     if not isinstance(header, dict):
         raise ValueError(f"{path} is damaged: its header holds no settings but {header!r}")
@@ -89,10 +108,17 @@ def optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Any, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned; hyper-parameters stay those of `optimizer`."""
+    """Put back what `optimizer_tensors` returned; hyper-parameters stay those of `optimizer`.
+
+    Raises ValueError if a tensor belongs to none of its parameters, or is of another shape.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
+        owner = parameters[int(number)] if number.isdecimal() and int(number) < len(parameters) else None
+        if owner is None or tensor.shape not in (owner.shape, ()):
+            raise ValueError(f"the optimizer has no parameter for {name!r} of shape {tuple(tensor.shape)}")
         state.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 

@@ -69,5 +69,8 @@ class GazeLaw:
         if gazes is None:
             return None
         followed = gazes(scenes, generator)
-        follows = torch.rand(len(scenes), 1, 1, dtype=torch.float32, generator=generator).to(followed.device) < self.policy_share
+        follows = (
+            torch.rand(len(scenes), 1, 1, dtype=torch.float32, generator=generator).to(followed.device)
+            < self.policy_share
+        )
         return torch.where(follows, followed, torch.nan)

@@ -12,11 +12,12 @@ from foveal_env import checkpoint
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.devices import arithmetic
 from foveal_env.gaze_law import GazeLaw, PolicyGazes
-from foveal_env.perception import Perception
+from foveal_env.perception import ENTRIES, Perception
 from foveal_env.randomness import draw_of_update, seeded
 from foveal_env.sources.base import Source
 from foveal_env.tasks import TASKS
 from foveal_env.tasks.base import Task
+from foveal_env.trust import check_entries, made_from
 from foveal_env.world import Rules, World
 
 WARMUP = 0.05  # share of the updates in which the learning rate rises
@@ -164,11 +165,16 @@ class Pretraining:
         checkpoint.save(path, "pretraining", tensors, {**spent, "spec": self.perception.spec})
 
     def load(self, path: str | os.PathLike) -> None:
-        """Continue from a saved point; ValueError if it was made for another perception."""
+        """Continue from a saved point; ValueError if it is damaged or was made for another perception."""
         tensors, header = checkpoint.load(path, "pretraining")
-        self.perception.check_kind(header["spec"], path)
+        check_entries(path, header, {"done": int, "seconds": int | float, "cpu_seconds": int | float, "spec": dict})
+        check_entries(path, header["spec"], ENTRIES)
+        if header["done"] < 0:
+            raise ValueError(f"{path} is damaged: it has made {header['done']} updates")
+        with made_from(path):
+            self.perception.check_kind(header["spec"], path)
+            checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         checkpoint.restore(self.perception, checkpoint.below("perception", tensors), path)
         if self.auxiliary:
             checkpoint.restore(self.auxiliary, checkpoint.below("auxiliary", tensors), path)
-        checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         self.done, self.seconds, self.cpu_seconds = (header[key] for key in ("done", "seconds", "cpu_seconds"))

@@ -6,7 +6,10 @@ may group them: a parameter whose type is a dataclass takes its fields as option
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
 
@@ -91,11 +94,37 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     return None
 
 
+class _File(NamedTuple):
+    """A file whose names are being resolved."""
+
+    path: object
+    given: frozenset[str]  # names that are the caller's own
+
+
+_untrusted: ContextVar[_File | None] = ContextVar("untrusted", default=None)
+
+
+@contextmanager
+def names_of_file(path: object, *, trust: bool = False, given: Iterable[str] = ()) -> Iterator[None]:
+    """Resolve names inside as those of a file: they import nothing but what is registered, unless it is trusted.
+
+    Args:
+        path: the file, for errors.
+        trust: whether it may import any module.
+        given: names that are the caller's own, not the file's.
+    """
+    token = _untrusted.set(None if trust else _File(path, frozenset(given)))
+    try:
+        yield
+    finally:
+        _untrusted.reset(token)
+
+
 class Registry(dict[str, str]):
     """Short names of one kind of plug-in; a name with a colon is anybody's own ``"module:Class"``.
 
-    A name must lead to a subclass of `base`, itself a "module:Class". A name may come from a checkpoint, and is never
-    a way to call anything else.
+    A name must lead to a subclass of `base`, itself a "module:Class". It is never a way to call anything else. A name
+    from a file (`names_of_file`) leads to a registered class, or to one of a module that is imported already.
 
     >>> ENCODERS = Registry("encoder", {"gru": "foveal_encoders.gru:Gru"}, base="foveal_encoders.base:Encoder")
     >>> ENCODERS.make("gru", width=64, patch=12)
@@ -108,11 +137,14 @@ class Registry(dict[str, str]):
 
     def resolve(self, name: str) -> Any:
         """Return the class called `name`; ValueError names the known ones."""
+        if not isinstance(name, str):
+            raise ValueError(f"the name of a kind of {self.kind} must be text, got {name!r}")
         path = name if ":" in name else self.get(name)
         if path is None:
             raise ValueError(
                 f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))} (or 'module:Class' for your own)"
             )
+        self._check_file(path)
         try:
             found, base = _import(path), _import(self.base)
         except (ImportError, AttributeError, ValueError) as error:
@@ -120,6 +152,18 @@ class Registry(dict[str, str]):
         if not (isinstance(found, type) and issubclass(found, base)):
             raise ValueError(f"{self.kind} {name!r} is not a subclass of {self.base}")
         return found
+
+    def _check_file(self, path: str) -> None:
+        """Raise ValueError if `path` is the name of a file that is not trusted, and leads to what is not imported."""
+        file = _untrusted.get()
+        if file is None or path in self.values() or path in file.given:
+            return
+        module, _, attribute = path.partition(":")
+        if attribute not in getattr(sys.modules.get(module), "__dict__", ()):
+            raise ValueError(
+                f"{file.path} names the {self.kind} {path!r}, and nothing has imported that: import {module} before, "
+                "or say trust=True (--trust), which lets the file run code"
+            )
 
     def make(self, name: str, **options: Any) -> Any:
         """Construct the class called `name` from flat options; TypeError on an option that it does not have."""

@@ -291,7 +291,7 @@ class World:
         return self.source.question_text(scenes, row)
 
     def caption(self, scenes: Scenes, row: int, prediction: Tensor) -> str:
-        """Return the question of a scene, and answer and truth where they are words; "" if there is but one question."""
+        """Return the question of a scene, and answer and truth if they are words; "" if there is but one question."""
         question, answer = self.question_text(scenes, row), self.answer_text(scenes, row, prediction)
         if not question or not answer:
             return question

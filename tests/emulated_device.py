@@ -114,7 +114,9 @@ def _call(func, args, kwargs):
     if func is Tensor.__deepcopy__ and own:
         return _copied(*args)
     target = _target(name, args, kwargs)
-    if (own or (target is not None and target.type == "cuda")) and any(isinstance(v, torch.Generator) for v in [*args, *kwargs.values()]):
+    if (own or (target is not None and target.type == "cuda")) and any(
+        isinstance(v, torch.Generator) for v in [*args, *kwargs.values()]
+    ):
         raise RuntimeError(f"{name}: expected a generator of the device cuda")
     if own:
         _check(name, tensors)

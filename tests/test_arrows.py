@@ -10,20 +10,25 @@ PACKAGES = {"agents": "foveal_agents", "encoders": "foveal_encoders", "foveal_en
 ARROWS = ["foveal_encoders", "foveal_env", "foveal_agents", "train", "benchmarks"]  # each may import those before it
 FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the floors below
     {"batch", "checkpoint", "devices", "kernels", "randomness", "registry"},
-    {"images"},
+    {"images", "trust"},
     {"data", "retina"},
     {"render", "sources"},
     {"gaze_law", "tasks"},
     {"contracts"},
     {"perception"},
     {"world"},
-    {"make", "pretraining"},
-    {"cli", "infos", "rllib"},
-    {"env"},
+    {"infos", "make", "pretraining"},
+    {"cli", "env", "rllib"},
 ]
 ONLY_IN = {
     "stable_baselines3": {"agents/sb3.py"},
-    "gymnasium": {"foveal_env/__init__.py", "foveal_env/env.py", "foveal_env/rllib.py", "agents/sb3.py", "agents/foreign.py"},
+    "gymnasium": {
+        "foveal_env/__init__.py",
+        "foveal_env/env.py",
+        "foveal_env/rllib.py",
+        "agents/sb3.py",
+        "agents/foreign.py",
+    },
     "torchvision": {"foveal_env/sources/torchvision_data.py"},
     "pickle": set(),
 }

@@ -180,7 +180,7 @@ def test_the_command_that_is_recorded_begins_from_scratch(call, tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(call, tmp_path):
-    with alone_in(tmp_path / "out"), pytest.raises(SystemExit, match="another run writes to .*out: wait for its end"):
+    with alone_in(tmp_path / "out"), pytest.raises(SystemExit, match=r"another run writes to .*out: wait for its end"):
         call("draw")
     assert not CALLS
     assert call("draw")

@@ -160,7 +160,7 @@ def test_the_stages_alternate_and_the_time_adds_up(tmp_path):
     before, after = (Perception.load(path).spec for path in (first, second))
     assert 100 <= after["spent"]["seconds"] < 200 <= after["spent"]["cpu_seconds"]
     assert after["start"] == before["command"]
-    with pytest.raises(SystemExit, match="belongs to another perception: its encoder_config.patch is 12, not 6"):
+    with pytest.raises(SystemExit, match=r"belongs to another perception: its encoder_config\.patch is 12, not 6"):
         pretrain(tmp_path / "third", "--policy", saved, "--start", "digits")
 
 

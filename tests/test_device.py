@@ -46,7 +46,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_the_emulation_refuses_what_a_device_refuses(mistake, waits):
     here = torch.arange(3.0)
-    with pytest.raises(RuntimeError, match="same device|generator"):
+    with pytest.raises(RuntimeError, match=r"same device|generator"):
         mistake(here, here.to("cuda"))
 
 
@@ -123,11 +123,20 @@ def test_scenes_made_on_a_device_are_the_same(case):
         source = make_source(name, split, **options)
         assert source.any_device
         made = source.scenes(index.to("cuda"))
-        parts = [made.label, made.box, made.prompt, made.index, made.images.texels, made.images.offset, made.images.size]
+        parts = [
+            made.label,
+            made.box,
+            made.prompt,
+            made.index,
+            made.images.texels,
+            made.images.offset,
+            made.images.size,
+        ]
         assert all(isinstance(part, DeviceTensor) for part in parts)
         parts = to_host(parts)
     theirs = [expected.label, expected.box, expected.prompt, expected.index]
-    for mine, other in zip(parts, [*theirs, *[getattr(expected.images, n) for n in ("texels", "offset", "size")]]):
+    theirs += [getattr(expected.images, name) for name in ("texels", "offset", "size")]
+    for mine, other in zip(parts, theirs, strict=False):
         assert torch.equal(mine, other)
 
 
@@ -153,7 +162,8 @@ def test_a_step_waits_twice_at_most_and_is_that_of_the_cpu(id, options, mode):
             action = np.random.default_rng(step).uniform(-1, 1, env.action_space.shape)
             results = [batch.step(action) for batch in (env, plain)]
             assert waits.total() <= 2, waits
-            for mine, theirs in zip(*[[*run[:1], *result[:3]] for run, result in zip(runs, results, strict=True)]):
+            pairs = [[*run[:1], *result[:3]] for run, result in zip(runs, results, strict=True)]
+            for mine, theirs in zip(*pairs, strict=False):
                 assert np.allclose(mine, theirs, atol=1e-4)
             same_infos(results[0][-1], results[1][-1])
             ended = results[0][2]
@@ -227,9 +237,7 @@ def test_scripted_agents_do_the_same_on_a_device(name, searching):
     ],
     ids=["digits", "search", "questions"],
 )
-def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(
-    perception, options, rules, tmp_path
-):
+def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(perception, options, rules, tmp_path):
     learned = []
     for device in ("cpu", "cuda"):
         with emulated() as waits:
@@ -238,7 +246,7 @@ def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(
             agent = quick("grpo", world, batch_size=16, **options)
             world.scenes(torch.arange(2))  # the first are checked
             waits.clear()
-            for logs in agent.train(40):
+            for logs in agent.train(40):  # noqa: B007, the last are compared
                 looks = world.rules.glimpses if world.ends_early else 0
                 assert waits.total() <= (1 if not looks else 2 + looks), waits
                 waits.clear()
@@ -291,7 +299,11 @@ def test_tensors_of_any_kind_come_to_the_host_in_one_copy(waits):
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("nope", "unknown device 'nope'; known: cpu, cuda"), ("meta", "cannot be used here"), ("mps", "cannot be used here")],
+    [
+        ("nope", "unknown device 'nope'; known: cpu, cuda"),
+        ("meta", "cannot be used here"),
+        ("mps", "cannot be used here"),
+    ],
 )
 def test_a_device_that_cannot_be_used_is_refused(device, message):
     with pytest.raises(ValueError, match=message):

@@ -44,11 +44,14 @@ def test_spaces_and_infos(options):
     assert env.action_space == gym.spaces.Box(-1, 1, (2,), np.float32)
     assert observation in env.observation_space
     assert set(info) == {"prediction", "score", "scene", "is_success"}
+    assert info["is_success"] is False
     for step in range(3):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         assert observation in env.observation_space
         assert isinstance(reward, float)
         assert (terminated, truncated) == (step == 2, False)
+        assert isinstance(info["is_success"], bool)
+        assert terminated or not info["is_success"]
     with pytest.raises(ResetNeeded):
         env.unwrapped.step(np.zeros(2))
 

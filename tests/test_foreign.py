@@ -6,6 +6,8 @@ import pytest
 import torch
 from gymnasium.vector import SyncVectorEnv
 
+from benchmarks.foreign import learning
+from benchmarks.foreign.active_perception import ActivePerceptionWorld, Explorer, glimpse_of
 from foveal_agents.base import AgentWorld, load_agent, make_agent
 from foveal_agents.foreign import ForeignWorld
 from foveal_agents.rollout import evaluate, rollout
@@ -153,3 +155,45 @@ def test_actions_that_are_no_place_are_refused():
 def test_another_mode_is_refused():
     with pytest.raises(ValueError, match="is made with autoreset_mode 'NextStep', got"):
         ForeignWorld(lambda rows: gym.make_vec("foveal_env/Classify-v0", rows), glimpses=4)
+
+
+def test_the_memory_at_once_is_that_of_step_by_step():
+    perception = learning.new_perception("any", seed=0)
+    seen = torch.rand(3, 6, 28, generator=torch.Generator().manual_seed(0))
+    states = perception.encoder.states(seen[..., :25], seen[..., 25:27])
+    state = torch.zeros(3, *perception.encoder.state_shape)
+    for step in range(6):
+        state = perception.step(state, glimpse_of(seen[:, step], 5))
+        assert torch.allclose(state[:, 0], states[:, step], atol=1e-5)
+
+
+@pytest.fixture
+def circles():
+    pytest.importorskip("ap_gym", reason="needs ap_gym: pip install 'foveal-env[bench]'")
+    return ActivePerceptionWorld("CircleSquare-v0", learning.new_perception("CircleSquare-v0", seed=0).frozen())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_gaze_moves_the_sensor_of_ap_gym_no_further_than_it_may(circles):
+    start = circles.start(circles.scenes(torch.arange(4)))
+    goal = torch.tensor([0.9, -0.9]).expand(4, 2)
+    *_, last = rollout(circles, Explorer(circles), start, generator=torch.Generator(), greedy=True)
+    assert last.after.ended.all()
+    after, reward = circles.look(start, goal)
+    moved = after.observation[:, 25:27] - start.observation[:, 25:27]
+    assert (moved.norm(dim=1) <= circles.move + 1e-5).all()
+    assert (after.observation[:, 25:27] - goal).norm(dim=1).lt((start.observation[:, 25:27] - goal).norm(dim=1)).all()
+    assert torch.allclose(reward, -after.outcome.loss, atol=2e-3)  # less the small cost of a move
+    assert after.outcome.correct.shape == (4,)
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_traces_of_a_group_begin_alike_in_ap_gym(circles):
+    start = circles.start(circles.scenes(torch.arange(3))).rows(torch.arange(3).repeat_interleave(2))
+    gaze = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(3, 1)
+    once, _ = circles.look(start, gaze)
+    again, _ = circles.look(start, gaze.flip(1))
+    once_more, _ = circles.look(start, gaze)
+    assert torch.equal(once.observation, once_more.observation)
+    assert not torch.equal(once.observation, again.observation)
+    assert torch.equal(start.observation[::2], start.observation[1::2])

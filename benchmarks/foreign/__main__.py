@@ -1,10 +1,11 @@
 """GRPO on CircleSquare-v0 of ap_gym, with at most a million steps: its sensor, our memory and head. Needs `bench`.
 
 ``python -m benchmarks.foreign`` trains and tests all seeds, or those of ``--seeds``, and keeps what is done in
-runs/benchmarks/foreign. ``--report`` writes results and page again from what was measured.
+runs/benchmarks/foreign. ``--report`` makes the page again from results/foreign.json.
 """
 
 import argparse
+import importlib.metadata
 import sys
 import time
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.files import RUNS, measured_once, write_results
+from benchmarks.files import RUNS, measured_once, read_results, write_results
 from benchmarks.foreign.report import report
-from foveal_agents.results import versions
 
-PLAN = {
+FOLDER = RUNS / "foreign"
+
+PLAN: dict[str, Any] = {
     "name": "CircleSquare-v0",
     "explored": 65_536,
     "rounds": 8,
@@ -41,9 +43,12 @@ def measure(seed: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     started, rounds = time.process_time(), []
-    for world, agent, log in learn(Plan(**PLAN), seed):
-        print(f"seed {seed}: {log}", flush=True)
-        rounds.append(log)
+    done = None
+    for done in learn(Plan(**PLAN), seed):
+        print(f"seed {seed}: {done[2]}", flush=True)
+        rounds.append(done[2])
+    assert done is not None  # a plan has rounds
+    world, agent, _ = done
     seconds = time.process_time() - started
     drawn, greedy = (accuracy(world, agent, EPISODES, greedy=greedy) for greedy in (False, True))
     return {
@@ -57,22 +62,22 @@ def measure(seed: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what was not measured, and write results and page."""
+    """Measure, and make the page."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.foreign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)))
-    parser.add_argument("--report", action="store_true", help="write results and page from what was measured")
+    parser.add_argument("--report", action="store_true", help="make the page from the results alone")
     chosen = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    paths = {seed: RUNS / "foreign" / f"circle_square-{seed}.json" for seed in chosen.seeds}
-    rows = [
-        measured_once(path, lambda seed=seed: measure(seed))
-        for seed, path in paths.items()
-        if path.is_file() or not chosen.report
-    ]
-    contents = {"command": "python -m benchmarks.foreign", "plan": PLAN, "test_episodes": EPISODES, "rows": rows}
-    write_results("foreign", {**contents, "versions": versions()})
-    report(contents)
+    if not chosen.report:
+        rows = [
+            measured_once(FOLDER / f"circle_square-{seed}.json", lambda seed=seed: measure(seed))
+            for seed in chosen.seeds
+        ]
+        about = {"command": "python -m benchmarks.foreign", "plan": PLAN, "test_episodes": EPISODES}
+        versions = {name: importlib.metadata.version(name) for name in ("ap-gym", "gymnasium", "torch")}
+        write_results("foreign", {**about, "versions": versions, "rows": rows})
+    report(read_results("foreign"))
 
 
 if __name__ == "__main__":

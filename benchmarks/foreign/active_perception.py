@@ -4,11 +4,11 @@ A gaze is where the sensor shall go. It moves there as far as the environment le
 each step submits is what the head answers to all glimpses before; the environment scores it.
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import ap_gym  # registers its ids
 import gymnasium as gym
 import numpy as np
 import torch
@@ -23,8 +23,13 @@ from foveal_env.kernels.hashing import scramble
 from foveal_env.perception import Perception
 from foveal_env.tasks.classify import Classify
 
-VERSION = ap_gym.__version__
 LEG = 5  # steps that the explorer goes in one direction
+
+
+def configuration(name: str) -> Any:
+    """Return the configuration of an image classification of ap_gym, by its id, without threads that read ahead."""
+    importlib.import_module("ap_gym")  # of the extra `bench`; it registers the ids
+    return replace(gym.spec(name).kwargs["image_perception_config"], prefetch=False)
 
 
 class Copies(VectorEnv):
@@ -40,15 +45,14 @@ class Copies(VectorEnv):
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(self, name: str, num_envs: int):
-        config = replace(gym.spec(name).kwargs["image_perception_config"], prefetch=False)
-        self.arguments = {"id": name, "image_perception_config": config}
+        self.arguments = {"id": name, "image_perception_config": configuration(name)}
         self.num_envs, self.envs = num_envs, [gym.make_vec(num_envs=1, **self.arguments)]
         self.rows = [np.arange(1)]
         self.single_observation_space = self.envs[0].single_observation_space
         self.single_action_space = self.envs[0].single_action_space
         self.spec = self.envs[0].spec
 
-    def reset(self, *, seed: Sequence[int] | None = None, options: Any = None) -> tuple[dict[str, np.ndarray], Any]:
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[dict[str, np.ndarray], Any]:
         """Begin new episodes with these seeds, each of which occurs equally often."""
         seeds = np.asarray(seed)
         assert seeds.shape == (self.num_envs,), "a list of seeds, one for each row"
@@ -58,8 +62,8 @@ class Copies(VectorEnv):
         if len(self.envs) != copies or self.envs[0].num_envs != len(different):
             self.envs = [gym.make_vec(num_envs=len(different), **self.arguments) for _ in range(copies)]
         self.rows = list(left.T)
-        seed = int(np.random.SeedSequence(different.tolist()).generate_state(1)[0])
-        return self.put([env.reset(seed=seed)[0] for env in self.envs]), {}
+        together = int(np.random.SeedSequence(different.tolist()).generate_state(1)[0])
+        return self.put([env.reset(seed=together)[0] for env in self.envs]), {}
 
     def step(self, actions: dict[str, np.ndarray]) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step; of the infos, "target" and "loss" of the prediction."""
@@ -95,11 +99,11 @@ class ActivePerceptionWorld(ForeignWorld):
     ends_early = False
 
     def __init__(self, name: str, perception: Perception):
-        spec = gym.spec(name).kwargs["image_perception_config"]
-        self.classes, self.move = spec.dataset.num_classes, float(spec.max_step_length)
-        super().__init__(lambda rows: Copies(name, rows), glimpses=spec.step_limit)
+        config = configuration(name)
+        self.classes, self.move = config.dataset.num_classes, float(config.max_step_length)
+        super().__init__(lambda rows: Copies(name, rows), glimpses=config.step_limit)
         self.perception = perception
-        self.side, width = spec.sensor_size[0], perception.encoder.state_shape[1]
+        self.side, width = config.sensor_size[0], perception.encoder.state_shape[1]
         self.pixels, self.width = self.side**2, width
         self.episodes: list[tuple[Tensor, Tensor]] = []
         self._trail: list[Tensor] = []

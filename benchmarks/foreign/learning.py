@@ -64,9 +64,10 @@ class Stage1:
     def learn(
         self, episodes: list[tuple[Tensor, Tensor]], updates: int, rate: float, *, encoder: bool = True
     ) -> dict[str, float]:
-        """Make gradient steps on episodes, the later half of which counts twice, with the head alone or the encoder too.
+        """Make gradient steps on episodes, of which the later half counts twice.
 
-        The learning rate falls from `rate` to zero. Returns the last loss, accuracy and error of the recall.
+        The head learns, and if `encoder` the encoder. The learning rate falls from `rate` to zero. Returns the last
+        loss, accuracy and error of the recall.
         """
         observations, labels = (torch.cat(parts) for parts in zip(*episodes, strict=True))
         self.perception.train().requires_grad_(True)

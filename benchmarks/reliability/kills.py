@@ -25,15 +25,15 @@ from foveal_env import checkpoint
 
 SEED = 18
 KILLS = 20  # of each training
-EVERY = 0.4  # s between checkpoints here
+EVERY = 0.2  # s between checkpoints here
 SECONDS = 120.0  # of a training, at most
 LIMIT = 60.0  # s of work that may be lost
 SCENES = {"canvas": 40, "clutter": 2}
-COMMON = {"scenes": 60, "baselines": ("random",), "precision": "float32"}
+COMMON = {"scenes": 20, "baselines": ("random",), "precision": "float32"}
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {  # name: command and options
     "pretrain": (
         "pretrain",
-        {"steps": 120, "batch": 16, "precision": "float32", "auxiliary_task": "point", "digits.canvas": 40}
+        {"steps": 80, "batch": 16, "precision": "float32", "auxiliary_task": "point", "digits.canvas": 40}
         | {
             "digits.clutter": 2,
             "multizoom.patch": 8,
@@ -44,11 +44,11 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {  # name: command and option
     ),
     "grpo": (
         "policy",
-        COMMON | {"agent": "grpo", "train_glimpses": 16_000, "grpo.num_scenes": 16, "grpo.width": 64},
+        COMMON | {"agent": "grpo", "train_glimpses": 8_000, "grpo.num_scenes": 16, "grpo.width": 64},
     ),
     "ppo": (
         "policy",
-        COMMON | {"agent": "ppo", "train_glimpses": 6_000, "ppo.num_envs": 16, "ppo.batch_size": 64},
+        COMMON | {"agent": "ppo", "train_glimpses": 4_000, "ppo.num_envs": 16, "ppo.batch_size": 64},
     ),
 }
 
@@ -59,7 +59,7 @@ def train(words: Sequence[str], every: float, log: str) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     torch.set_num_threads(1)
-    training.SAVE_EVERY = every
+    training.SAVE_EVERY, training.VALIDATION_SCENES, training.PICTURE_SCENES = every, 30, 8
     commands.main(words)
 
 

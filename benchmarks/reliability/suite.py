@@ -65,10 +65,9 @@ class Suite:
         self.folder, self.processes = folder, multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(LIBRARIES)
 
-    def outcome(self, names: str) -> str:
-        """Run the test files of these names; return "passed", "failed: TEST" or "hung"."""
+    def outcome(self, files: list[str]) -> str:
+        """Run test files, or single tests; return "passed", "failed: TEST" or "hung"."""
         here, there = self.processes.Pipe()
-        files = [f"tests/test_{name}.py" for name in names.split()]
         process = self.processes.Process(target=run_tests, args=(str(self.folder), files, there))
         process.start()
         there.close()

@@ -37,7 +37,7 @@ class Source:
         prompt_names: meaning of each entry of a prompt, in words. A perception fits sources with the same names only.
         canvas: side of the square canvas in px; None if there is none, or several.
         canvases: sides of all square canvases in px; () if there is none.
-        any_device: whether scenes are made on the device of their index. Otherwise they are made on the CPU, and copied.
+        any_device: whether scenes are made on the device of their index; otherwise on the CPU, and copied.
         reads_files: whether scenes are read from files; a worker then makes the next ones. It does not pay if scenes
             are computed: on two cores it cost 64 environments a third of their speed and 256 a tenth.
     """

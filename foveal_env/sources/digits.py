@@ -56,8 +56,8 @@ class OnePicture(Source):
         self.pictures = self.small_pictures(split, PictureSet(root=root, download=download))
         self.classes, self.count = self.pictures.classes, len(self.pictures)
         check_room(canvas, self.pictures)
-        if not clutter >= 0:
-            raise ValueError(f"clutter must be at least 0, got {clutter}")
+        if not isinstance(clutter, Integral) or clutter < 0:
+            raise ValueError(f"clutter must be at least 0, in whole pieces, got {clutter!r}")
         self.canvas, self.canvases, self.clutter, self.augment = canvas, (canvas,), clutter, augment
         if split != "train" and canvas == self.pictures.side and not clutter:
             self.distinct_scenes = self.count  # nothing is drawn
