@@ -284,7 +284,7 @@ class FovealEnv(gym.Env):
     | `score` | always | how good the answer is, 0 to 1; the probability of the truth if the answer is a distribution |
     | `scene` | always | index of the scene; ``reset(options={"scene": index})`` shows it again |
     | `is_success` | always | whether the answer is right, at the end of the episode; before that False |
-    | `prompt` | scenes with a prompt | what is asked, as the encoder gets it; `env.unwrapped.question` has it in words |
+    | `prompt` | scenes with a prompt | what is asked, as the encoder gets it; in words: `env.unwrapped.question` |
     | `distance` | tasks with a place | distance of the answer from the target's centre, in sides of the target |
     | `iou` | `locate` | area that the answered box shares with the target's, over the area that both cover |
     | `path_length` | `search` | length of the gaze's path, in px |

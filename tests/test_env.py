@@ -307,9 +307,9 @@ def test_flat_observations_are_the_others_row_after_row(options, time_left):
     assert together.single_observation_space.shape == (size,)
     assert np.array_equal(together.reset(seed=1)[0], rows.reset(seed=1)[0].reshape(3, -1))
     for actions in random_actions(3, 3):
-        mine, theirs = together.step(actions), rows.step(actions)
-        assert np.array_equal(mine[0], theirs[0].reshape(3, -1))
-    for mine, theirs in zip(mine[-1]["final_obs"], theirs[-1]["final_obs"], strict=True):
+        results = together.step(actions), rows.step(actions)
+        assert np.array_equal(results[0][0], results[1][0].reshape(3, -1))
+    for mine, theirs in zip(*[result[-1]["final_obs"] for result in results], strict=True):
         assert np.array_equal(mine, theirs.flatten())
 
 
