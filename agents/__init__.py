@@ -1,5 +1,8 @@
 """Agents, imported as `foveal_agents`: choose where to look from the state, by a rule or by learning."""
 
+from importlib import import_module
+from typing import Any
+
 from foveal_env.registry import Registry
 
 if __name__ != "foveal_agents":
@@ -24,3 +27,14 @@ AGENTS = Registry(
     },
     base="foveal_agents.base:Agent",
 )
+
+_PUBLIC = {"load_policy": "foveal_agents.policies"}
+
+__all__ = ["AGENTS", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'foveal_agents' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -8,21 +8,110 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from foveal_agents import AGENTS
 from foveal_env import checkpoint
-from foveal_env.data import Episode
-from foveal_env.registry import options_of
+from foveal_env.registry import difference, options_of
+from foveal_env.sources import SOURCES
+from foveal_env.sources.base import Source
 from foveal_env.trust import check_entries, check_numbers, made_from
-from foveal_env.world import Rules, World
+from foveal_env.world import Rules
 
 ENTRIES = {"agent": str, "options": dict, "seed": int, "spent": dict, "perception": str, "rules": dict}  # of a header
+LATER_ENTRIES = {"trained_on": dict, "observation_shape": list, "acts_only": bool}  # that older files lack
 LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
 LARGEST_OPTION = 2**24
+
+
+class AgentRules(Protocol):
+    """What agents ask of the rules of an episode: see `foveal_env.world.Rules`."""
+
+    @property
+    def glimpses(self) -> int:
+        """Steps of an episode, T."""
+        ...
+
+    @property
+    def gaze_size(self) -> int:
+        """Numbers of a gaze: 2 or more, or 1 in a world that is no image."""
+        ...
+
+    @property
+    def action_size(self) -> int:
+        """Numbers of an action, A."""
+        ...
+
+    @property
+    def stop(self) -> bool:
+        """Whether the last entry of an action ends the episode."""
+        ...
+
+    @property
+    def of_policies(self) -> dict[str, Any]:
+        """What a saved policy must find again, JSON."""
+        ...
+
+
+@runtime_checkable
+class AgentWorld(Protocol):
+    """What GRPO and the scripted agents ask of a world. `World` is one, `foveal_agents.foreign.ForeignWorld` another.
+
+    `start`, `look` and `observe` are pure. An episode is a `Batch` with the fields of `foveal_env.data.Episode`: of its
+    scenes agents read `index` and `box`, NaN if no target is known. Its gazes are [B, 1 + T, gaze_size] in [-1, 1], NaN
+    if one was not taken. Of `perception` agents read `fingerprint`, `precision` and `task_name`, of `source`
+    `knows_target`. The saliency agent reads the images, too. Agents of Stable-Baselines3 need a `World`.
+    """
+
+    device: torch.device
+    perception: Any
+    source: Any
+
+    @property
+    def rules(self) -> AgentRules:
+        """Rules of an episode."""
+        ...
+
+    @property
+    def observation_shape(self) -> tuple[int, int]:
+        """Shape (N, D) of an observation."""
+        ...
+
+    @property
+    def map_side(self) -> int:
+        """Cells along each side of a map of the target; 0 if there is none."""
+        ...
+
+    def scenes(self, index: Tensor) -> Any:
+        """Return scenes by index [B] int64; equal indices are equal scenes."""
+        ...
+
+    def prefetch(self, index: Tensor) -> None:
+        """Prepare the scenes that `scenes` will be asked for next."""
+        ...
+
+    def start(self, scenes: Any) -> Any:
+        """Begin an episode in each of B scenes."""
+        ...
+
+    def look(self, episode: Any, action: Tensor) -> tuple[Any, Tensor]:
+        """Return the episodes after actions [B, A] or gazes [B, 2], and the rewards [B]."""
+        ...
+
+    def observe(self, episode: Any) -> Tensor:
+        """Return what an agent sees, [B, N, D] float32."""
+        ...
+
+    def info(self, episode: Any) -> dict[str, Tensor]:
+        """Return what else there is to tell, [B] each."""
+        ...
+
+    def measure(self, episode: Any) -> dict[str, Tensor]:
+        """Return figures of B episodes, [B] each, NaN if one does not apply."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +136,8 @@ class Agent:
         is_trainable: whether the agent learns.
         is_stochastic: whether even its greedy gaze is drawn at random.
         can_resume: whether a saved agent can go on training.
+        acts_only: whether this agent was saved for acting alone, and cannot go on training.
+        trained_on: where a loaded agent had learned, as its file says; None for a new one.
         options: flat options of its constructor, JSON; those not given have their defaults.
         spent: what its training has cost so far.
     """
@@ -54,6 +145,8 @@ class Agent:
     is_trainable = False
     is_stochastic = False
     can_resume = True
+    acts_only = False
+    trained_on: dict[str, Any] | None = None
     options: dict[str, Any]
 
     def __init_subclass__(cls, **keywords: Any):
@@ -72,15 +165,16 @@ class Agent:
         agent.options = _flat_options(cls, options)
         return agent
 
-    def __init__(self, world: World, *, seed: int = 0):
-        self.world, self.seed, self.spent = world, seed, Spent()
+    def __init__(self, world: AgentWorld, *, seed: int = 0):
+        self.world: Any = world
+        self.seed, self.spent = seed, Spent()
 
     @property
     def name(self) -> str:
         """Name in the registry of agents, or "module:Class"."""
         return AGENTS.name_of(type(self))
 
-    def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
+    def act(self, world: Any, episode: Any, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Choose the next action in each episode.
 
         Args:
@@ -106,8 +200,12 @@ class Agent:
         """Return what was learned and what training needs to go on: tensors by name, and JSON for the header."""
         raise NotImplementedError
 
+    def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what `restore` needs for an agent that acts and never trains again; by default all of `state`."""
+        return self.state()
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` returned; `self.spent` is put back already.
+        """Put back what `state` or `acting_state` returned; `self.spent` is put back already.
 
         Raises RuntimeError, as torch does, if the weights do not fit.
         """
@@ -118,7 +216,11 @@ class Agent:
 
         Each dictionary has "glimpses", the number taken so far. To stop is to stop asking. A scripted agent yields
         nothing. `self.spent` counts the time inside the updates, and not what the caller does in between.
+
+        Raises ValueError if the agent was saved for acting alone.
         """
+        if self.acts_only and self.spent.glimpses < glimpses:
+            raise ValueError(f"this policy of {self.name!r} was saved for acting alone: it cannot go on training")
         updates = self.updates(glimpses)
         while True:
             started, started_cpu = time.monotonic(), time.process_time()
@@ -132,11 +234,21 @@ class Agent:
             )
             yield logs
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Save the policy, and what training needs to go on from here; TypeError if the agent does not learn."""
+    def save(self, path: str | os.PathLike, *, acts_only: bool = False) -> None:
+        """Save the policy, and what training needs to go on from here.
+
+        Args:
+            path: the file.
+            acts_only: leave out what acting does not need, and round weights to float16: the file is far smaller.
+
+        Raises TypeError if the agent does not learn.
+        """
         if not self.is_trainable:
             raise TypeError(f"the agent {self.name!r} learns nothing: there is nothing to save")
-        tensors, header = self.state()
+        acts_only = acts_only or self.acts_only
+        tensors, header = self.acting_state() if acts_only else self.state()
+        if acts_only:
+            tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
         record = {
             "agent": self.name,
             "options": self.options,
@@ -144,8 +256,19 @@ class Agent:
             "spent": asdict(self.spent),
             "perception": self.world.perception.fingerprint,
             "rules": self.world.rules.of_policies,
+            "trained_on": self.trained_on or self._here(),
+            "observation_shape": list(self.world.observation_shape),
+            "acts_only": acts_only,
         }
         checkpoint.save(path, "policy", tensors, {**header, **record})
+
+    def _here(self) -> dict[str, Any]:
+        """Return where the agent learns, JSON: policies of different places are not averaged."""
+        source, rules = self.world.source, asdict(self.world.rules)
+        if not isinstance(source, Source):  # of a world that shows no images
+            return {"rules": rules}
+        place = {"canvas": source.canvas, "split": source.split, "images": getattr(source, "count", None)}
+        return {"rules": rules, "source": SOURCES.name_of(type(source)), **place}
 
 
 @dataclass(frozen=True)
@@ -162,21 +285,41 @@ class Policy:
         """Rules that the policy was trained with: those fields of `Rules` without which it means something else."""
         return self.header["rules"]
 
-    def agent(self, world: World) -> Agent:
-        """Make the agent that saved the policy, with what it had learned.
+    @property
+    def trained_rules(self) -> dict[str, Any]:
+        """All rules of the episodes that the policy was trained in; empty if the file does not say so."""
+        rules = self.header.get("trained_on", {}).get("rules", {})
+        return rules if isinstance(rules, dict) else {}
 
-        Raises ValueError if the policy was trained on another perception or with other rules, its weights do not fit,
-        or it names code that is neither registered nor imported.
-        """
+    @property
+    def kind(self) -> str | None:
+        """All that was decided before its training but the seed, in a line; None if the file does not say so."""
+        if "trained_on" not in self.header:
+            return None
+        keys = ("agent", "options", "perception", "rules", "trained_on")
+        about = {key: self.header[key] for key in keys}
+        return json.dumps({**about, "glimpses": self.header["spent"]["glimpses"]}, sort_keys=True)
+
+    def check(self, world: AgentWorld) -> None:
+        """Raise ValueError if the policy was trained on another perception than a world's, or with other rules."""
         here = {"perception": world.perception.fingerprint, **world.rules.of_policies}
         there = {"perception": self.header["perception"], **self.rules}
         other = [name for name in here if there.get(name) != here[name]]
         if other:
             trained, given = (", ".join(f"{name}={of.get(name)}" for name in other) for of in (there, here))
             raise ValueError(f"{self.path} was trained on {trained}; this world has {given}")
+
+    def agent(self, world: AgentWorld) -> Agent:
+        """Make the agent that saved the policy, with what it had learned.
+
+        Raises ValueError if the policy does not belong in the world (`check`), its weights do not fit, or it
+        names code that is neither registered nor imported.
+        """
+        self.check(world)
         with made_from(self.path, self.tensors, trust=self.is_trusted):
             agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
-            agent.spent = Spent(**self.header["spent"])
+            agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
+            agent.trained_on = self.header.get("trained_on")
         with made_from(self.path, trust=self.is_trusted):
             try:
                 agent.restore(self.tensors, self.header)
@@ -185,11 +328,17 @@ class Policy:
         return agent
 
 
-def make_agent(name: str, world: World, *, seed: int = 0, **options: Any) -> Agent:
+def make_agent(name: str, world: AgentWorld, *, seed: int = 0, **options: Any) -> Agent:
     """Make an agent by its name in `AGENTS`, or by "module:Class", from flat options.
 
-    Raises ValueError if the name is unknown or an option is out of range, and TypeError if an option is unknown.
+    Raises ValueError if the name is unknown or an option is out of range, and TypeError if an option is unknown, or
+    `world` is none: an environment has one.
     """
+    if not isinstance(world, AgentWorld):
+        raise TypeError(
+            f"an agent is made for a world, got {type(world).__name__}: pass env.unwrapped.world of a foveal "
+            "environment, or foveal_agents.foreign.ForeignWorld for another one"
+        )
     return AGENTS.make(name, world=world, seed=seed, **options)
 
 
@@ -208,23 +357,29 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
     path = checkpoint.find(name, package="foveal_agents.pretrained", kind="policy")
     tensors, header = checkpoint.load(path, "policy")
     check_entries(path, header, ENTRIES)
-    unknown = sorted(header["rules"].keys() - Rules(zoom=True).of_policies.keys())
-    if unknown:
-        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
-    check_entries(
-        path, header["rules"], {name: type(value) for name, value in vars(Rules()).items() if name in header["rules"]}
-    )
-    with made_from(path):
-        Rules(**header["rules"])
+    check_entries(path, header, {name: kind for name, kind in LATER_ENTRIES.items() if name in header})
+    if "environment" not in header["rules"]:  # which a foreign world compares with its own
+        _check_rules(path, header["rules"])
     if not trust:
         check_numbers(path, header["options"], LARGEST, default=LARGEST_OPTION)
         folder = header["options"].get("tensorboard_log")
         if folder is not None:
             raise ValueError(f"{path} asks to write into {folder}: say trust=True (--trust) to let it")
+    tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
     return Policy(path, tensors, header, trust)
 
 
-def load_agent(name: str | os.PathLike, world: World, *, trust: bool = False) -> Agent:
+def _check_rules(path: Path, rules: dict[str, Any]) -> None:
+    """Raise ValueError, which names the file, unless rules are those that a policy keeps."""
+    unknown = sorted(rules.keys() - Rules(zoom=True).of_policies.keys())
+    if unknown:
+        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
+    check_entries(path, rules, {name: type(value) for name, value in vars(Rules()).items() if name in rules})
+    with made_from(path):
+        Rules(**rules)
+
+
+def load_agent(name: str | os.PathLike, world: AgentWorld, *, trust: bool = False) -> Agent:
     """Make the agent that saved a policy: see `read_policy` and `Policy.agent`, whose errors it raises."""
     return read_policy(name, trust=trust).agent(world)
 
@@ -236,10 +391,12 @@ def resume_agent(agent: Agent, path: str | os.PathLike, glimpses: int) -> Agent:
     (`Agent.can_resume`). Raises ValueError unless both were made alike, and what `load_agent` raises.
     """
     saved = load_agent(path, agent.world)
-    for what in ("name", "seed", "options"):
-        there, here = getattr(saved, what), json.loads(json.dumps(getattr(agent, what)))
-        if there != here:
-            raise ValueError(f"{path} cannot go on: its {what} is {there}, not {here}")
+    there, here = ({"agent": of.name, "seed": of.seed, **of.options} for of in (saved, agent))
+    other = difference(there, json.loads(json.dumps(here)))
+    if other:
+        raise ValueError(f"{path} cannot go on: its {other}")
+    if saved.acts_only and saved.spent.glimpses < glimpses:
+        raise ValueError(f"{path} cannot go on: it was saved for acting alone")
     return saved if saved.can_resume or saved.spent.glimpses >= glimpses else agent
 
 

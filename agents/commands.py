@@ -12,12 +12,14 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from tqdm import tqdm
 
 from foveal_agents import AGENTS, rollout, training
-from foveal_agents.base import Agent, load_agent, make_agent, read_policy, resume_agent
-from foveal_agents.comparison import Comparison, at_least_one
-from foveal_agents.plots import save_figure, scan_paths
+from foveal_agents.base import Agent, make_agent, read_policy, resume_agent
+from foveal_agents.comparison import Comparison, at_least_one, each_once, label_policies
+from foveal_agents.plots import answer_in_words, save_figure, scan_paths
+from foveal_agents.show import policy_for, read_named, unlabelled
 from foveal_env.cli import Options, PlugIns, Program
 from foveal_env.devices import check_device, keep_freed_memory
 from foveal_env.images.decode import MAX_PIXELS
@@ -27,19 +29,18 @@ from foveal_env.pretraining import Pretraining
 from foveal_env.registry import build
 from foveal_env.sources import SOURCES
 from foveal_env.sources.base import Source
-from foveal_env.sources.pictures import Unlabelled
 from foveal_env.world import Rules, World
 
 MAIN_JOB = ("policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main")
 MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is evaluated
-    *("out", "device", "perception", "train_glimpses", "steps", "scenes", "baselines", "learners", "seeds"),
-    *("curve_points", "start", "policy", "features", "float16", "trust"),
+    *("out", "device", "perception", "train_glimpses", "steps", "scenes", "split", "baselines", "learners", "seeds"),
+    *("curve_points", "start", "policy", "features", "float16", "acts_only", "trust"),
 }
+ADDING = {"show"}  # commands whose files do not replace each other
 
 WorldOptions = Annotated[dict[str, Any], Options((make_world, Rules), skip={"split"})]
 ShowOptions = Annotated[
-    dict[str, Any],
-    Options((make_world, Rules), only={"perception", "device", "precision", "trust", "glimpses", "first_look"}),
+    dict[str, Any], Options((make_world, Rules), only={"perception", "device", "precision", "trust", "first_look"})
 ]
 AgentOptions = Annotated[
     dict[str, dict[str, Any]], PlugIns(AGENTS, ("agent", "baselines", "learners"), skip={"world", "seed"})
@@ -57,9 +58,11 @@ def policy(
     command: str,
     agent: str = "grpo",
     train_glimpses: int = 680_000,
+    split: str = "validation",
+    acts_only: bool = False,
     resume: bool = False,
 ) -> None:
-    """Train a policy on a frozen perception (stage 2), then evaluate it beside baselines on fixed test scenes.
+    """Train a policy on a frozen perception (stage 2), then evaluate it beside baselines on fixed scenes.
 
     Args:
         world: options of the world.
@@ -68,21 +71,26 @@ def policy(
         command: line that was typed, for the record.
         agent: name of the agent, or module:Class.
         train_glimpses: glimpses of training in all.
+        split: scenes of the evaluation; choose settings on validation, and report on test once.
+        acts_only: save what acting needs alone in the end, rounded to float16; training cannot go on from it.
         resume: go on from the policy in the output folder.
     """
     at_least_one(train_glimpses=train_glimpses)
     folder, seed = Path(comparison.out), comparison.seed
-    train, test = make_world(**world, split="train"), make_world(**world, split="test")
+    train, there = make_world(**world, split="train"), make_world(**world, split=split)
     learner = make_agent(agent, train, seed=seed, **agents.get(agent, {}))
     if resume:
         learner = resumed(learner, folder, train_glimpses)
     if learner.is_trainable:
         training.train_agent(learner, train_glimpses, folder, validation=make_world(**world, split="validation"))
-    names = [name for name in comparison.names(test) if name != agent]
-    baselines = [make_agent(name, test, seed=seed, **agents.get(name, {})) for name in names]
+    if learner.is_trainable and acts_only:
+        learner.save(folder / "policy.safetensors", acts_only=True)
+        learner = read_policy(folder / "policy.safetensors").agent(train)
+    names = [name for name in comparison.names(there) if name != agent]
+    baselines = [make_agent(name, there, seed=seed, **agents.get(name, {})) for name in names]
     judged = tqdm([*baselines, learner], desc="evaluate", disable=None)
-    rows, evaluations = zip(*[comparison.evaluate(test, each, seed) for each in judged], strict=True)
-    comparison.report(test, list(rows), (learner, evaluations[-1]), made=world, command=command)
+    rows, evaluations = zip(*[comparison.evaluate(there, each, seed) for each in judged], strict=True)
+    comparison.report(there, list(rows), (learner, evaluations[-1]), made=world, command=command)
     if learner.is_trainable:
         print(f"To see how it learned: tensorboard --logdir {folder}")
 
@@ -103,17 +111,22 @@ def evaluate(
         agents: options of each agent.
         comparison: what is evaluated.
         command: line that was typed, for the record.
-        policies: saved policies: paths, or names of shipped ones.
+        policies: saved policies: paths, or names of shipped ones. Each has its row; those that differ in the seed of
+            their training alone are averaged.
         split: train, validation or test.
     """
-    seed, there = comparison.seed, make_world(**world, split=split)
-    judged = [make_agent(name, there, seed=seed, **agents.get(name, {})) for name in comparison.names(there)]
-    judged += [load_agent(path, there, trust=world["trust"]) for path in policies or ()]
+    seed, there, names = comparison.seed, make_world(**world, split=split), policies or []
+    saved = [read_policy(name, trust=world["trust"]) for name in names]
+    labels = label_policies(names, saved)
+    baselines = [make_agent(name, there, seed=seed, **agents.get(name, {})) for name in comparison.names(there)]
+    judged: list[tuple[Agent, dict[str, Any]]] = [(agent, {}) for agent in baselines]
+    for name, label, policy in zip(names, labels, saved, strict=True):
+        judged.append((policy.agent(there), {"label": label, "policy": name}))
     if not judged:
         raise ValueError("nothing to evaluate: name --policies or --baselines")
     bar = tqdm(judged, desc="evaluate", disable=None)
-    rows, evaluations = zip(*[comparison.evaluate(there, each, seed) for each in bar], strict=True)
-    comparison.report(there, list(rows), (judged[-1], evaluations[-1]), made=world, command=command)
+    rows, evaluations = zip(*[comparison.evaluate(there, each, seed, **named) for each, named in bar], strict=True)
+    comparison.report(there, list(rows), (judged[-1][0], evaluations[-1]), made=world, command=command)
 
 
 def compare(
@@ -145,6 +158,7 @@ def compare(
     """
     at_least_one(seeds=seeds, train_glimpses=train_glimpses)
     first, train, there = comparison.seed, make_world(**world, split="train"), make_world(**world, split=split)
+    each_once([*comparison.names(there), *learners])
     validation = make_world(**world, split="validation") if curve_points else None
     rows, shown = [], None
     for seed, name in product(range(first, first + seeds), [*comparison.names(there), *learners]):
@@ -224,7 +238,7 @@ def pretrain(
         gazes = rollout.policy_gazes(read_policy(policy, trust=trust), scenes, seen, glimpses=options["glimpses"])
     job = build(Pretraining, perception=perception, source=scenes, seed=seed, policy_gazes=gazes, **options)
     place = World(validation, perception, job.world.rules)
-    accuracy = training.pretrain(job, Path(out), validation=place, resume=resume)
+    reached = training.pretrain(job, Path(out), validation=place, resume=resume)
     record = {
         "source": source,
         "source_options": {name: value for name, value in own.items() if name not in OF_MACHINE},
@@ -236,9 +250,13 @@ def pretrain(
         record["start" if start else "features"] = origin.get("command", start or features)
     path = Path(out) / "perception.safetensors"
     perception.save(path, float16=float16, **record)
-    for name, shares in accuracy.items():
+    main = next((metric for metric in place.metrics.values()), None)
+    for name, values in reached.items():
         words = f"{place.rules.glimpses} glimpses {training.GLIMPSES[name]}"
-        print(f"After {words} the perception answers {100 * shares[-1]:.1f} % of the validation scenes right.")
+        if main is None or main.title == "accuracy":
+            print(f"After {words} the perception answers {100 * values[-1]:.1f} % of the validation scenes right.")
+        else:
+            print(f"After {words}, on validation scenes: {main.title} {main.written(values[-1])} {main.unit}".rstrip())
     print(f"Saved {path}; use it with --perception {path}, or gym.make(..., perception={str(path)!r}).")
 
 
@@ -248,13 +266,15 @@ def show(
     *,
     command: str,
     images: list[str],
+    question: list[str] | None = None,
     agent: str | None = None,
-    policy: str = "runs/main/policy.safetensors",
+    policy: str | None = None,
+    glimpses: int | None = None,
     max_pixels: int = MAX_PIXELS,
     seed: int = 0,
     out: str = "runs/show",
 ) -> None:
-    """Draw the scan path of a policy on image files.
+    """Draw the scan path of a policy on image files, and say what it answers.
 
     Args:
         world: options of the world.
@@ -262,35 +282,37 @@ def show(
         command: line that was typed, for the record.
         images: image files of any size and kind. Of tiled ones (.svs, OME-TIFF, BigTIFF) only what is looked at is
             read.
+        question: what is asked, if the perception has several questions: the name of what a search looks for, such as
+            7; of several questions the question and what it is about, such as `where 7`.
         agent: name of a scripted agent, or module:Class, in place of a saved policy.
-        policy: saved policy: its path, or the name of a shipped one. It brings its own rules.
+        policy: saved policy: its path, or the name of a shipped one (default: runs/main/policy.safetensors if it is for
+            this perception, or else a shipped one that is). It brings its own rules.
+        glimpses: glimpses after the first look (default: as many as the policy was trained with, or else 4).
         max_pixels: largest number of px of an image that is decoded; tiled ones have no limit.
         seed: seed of an agent that draws its gaze.
         out: output folder.
     """
-    if agent is None and policy.endswith(".safetensors") and not Path(policy).is_file():
-        raise FileNotFoundError(f"no policy at {policy}: run the main job first, or choose --agent spiral")
-    frozen = {name: world[name] for name in ("device", "precision", "trust")}
-    perception = load_frozen(world["perception"], **frozen)
-    classes = perception.spec["task_config"].get("classes")
-    if classes is None:
-        raise ValueError(f"show needs a perception that names classes; the task of this one is {perception.task_name}")
-    source = Unlabelled(images, channels=perception.encoder.inputs.channels, classes=classes, max_pixels=max_pixels)
-    rules = {"glimpses": world["glimpses"], "first_look": world["first_look"]}
-    if agent:
-        place = World(source, perception, Rules(**rules))
-        looker = make_agent(agent, place, seed=seed, **agents.get(agent, {}))
-    else:
-        saved = read_policy(policy, trust=world["trust"])
-        place = World(source, perception, Rules(**rules, **saved.rules))
-        looker = saved.agent(place)
+    saved = (
+        read_named(policy, trust=world["trust"]) if policy and not agent else None
+    )  # a wrong name is an error before anything is loaded
+    perception = load_frozen(world["perception"], **{name: world[name] for name in ("device", "precision", "trust")})
+    source = unlabelled(perception, images, question=question, max_pixels=max_pixels)
+    if agent is None and saved is None:
+        saved = policy_for(perception)
+    rules = {"first_look": world["first_look"], "ends_on_success": False, **(saved.rules if saved else {})}
+    trained = saved.trained_rules if saved else {}
+    taken = glimpses if glimpses is not None else trained.get("glimpses", Rules().glimpses)
+    place = World(source, perception, Rules(glimpses=taken, **rules))
+    looker = saved.agent(place) if saved else make_agent(str(agent), place, seed=seed, **agents.get(str(agent), {}))
     evaluation = rollout.evaluate(place, looker, scenes=len(images), seed=seed)
-    for number, path in enumerate(images):
-        target = Path(out) / f"scan-{number}-{Path(path).stem}.png"
-        save_figure(
-            target, scan_paths(place, evaluation, [number], agent=looker, columns=1, truth_known=False, width=9)
-        )
-        print(f"{path}: the answer is {source.classes[int(evaluation.prediction[number])]}; scan path in {target}")
+    scenes = place.scenes(torch.arange(len(images)))
+    for row, path in enumerate(images):
+        target = Path(out) / f"scan-{row}-{Path(path).stem}.png"
+        figure = scan_paths(place, evaluation, [row], agent=looker, columns=1, truth_known=False, width=9)
+        save_figure(target, figure)
+        answer = answer_in_words(place, scenes, row, evaluation.prediction[row])
+        asked = f"{source.question}, " if source.question else ""
+        print(f"{path}: {asked}the answer is {answer}; scan path in {target}")
 
 
 def new_perception(
@@ -356,4 +378,4 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "foveal") -> 
     keep_freed_memory()
     purpose = (__doc__ or "").splitlines()[0]
     words = sys.argv[1:] if arguments is None else arguments
-    Program(program, purpose, COMMANDS, MAIN_JOB, MAY_CHANGE).run(words)
+    Program(program, purpose, COMMANDS, MAIN_JOB, MAY_CHANGE, ADDING).run(words)

@@ -28,6 +28,7 @@ from foveal_agents.rollout import Step, gaze_statistics, rollout
 from foveal_env import checkpoint
 from foveal_env.batch import Batch
 from foveal_env.data import Episode
+from foveal_env.devices import to_host
 from foveal_env.randomness import draw_of_update, seeded
 from foveal_env.world import World
 
@@ -57,7 +58,7 @@ class Grpo(Agent):
             Juditsky 1992). 0 is the last policy itself. On validation scenes 0.97 gave 95.6 %, the last policy 95.1 %.
         mixture: what the policy is made of.
 
-    Raises ValueError if a number is out of range, or the target to imitate is not known.
+    Raises ValueError if a number is out of range.
     """
 
     is_trainable = True
@@ -87,8 +88,6 @@ class Grpo(Agent):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not imitation >= 0:
             raise ValueError(f"imitation must be at least 0, got {imitation}")
-        if imitation and not world.source.knows_target:
-            raise ValueError("imitation needs a source that knows where the target is")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay lies in [0, 1), got {ema_decay}")
         self.num_scenes, self.group_size, self.n_epochs, self.batch_size = num_scenes, group_size, n_epochs, batch_size
@@ -112,7 +111,12 @@ class Grpo(Agent):
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
     def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
-        """Learn until `glimpses` glimpses were taken in all, in whole batches of rollouts."""
+        """Learn until `glimpses` glimpses were taken in all, in whole batches of rollouts.
+
+        Raises ValueError if the target to imitate is not known.
+        """
+        if self.imitation and not self.world.source.knows_target:
+            raise ValueError("imitation needs a source that knows where the target is")
         taken = self.spent.glimpses
         while taken < glimpses:
             remaining = 1 - taken / glimpses
@@ -125,7 +129,7 @@ class Grpo(Agent):
             logs |= self._improve(samples, self.imitation * max(0.0, 2 * remaining - 1), generator)
             self._average()
             taken, self.done = taken + len(samples.actions), self.done + 1
-            yield {"glimpses": taken, "deviation": self.deviation, **logs}
+            yield {"glimpses": taken, "deviation": self.deviation, **_means(logs, steps[-1].after.gazes[:, 1:])}
 
     def _roll_out(self, index: Tensor, generator: torch.Generator) -> list[Step]:
         """Return the steps of the groups of all scenes, by index [num_scenes]: the traces of a group are neighbours."""
@@ -136,7 +140,7 @@ class Grpo(Agent):
         return list(rollout(self.world, self, start, generator=generator, greedy=False))
 
     @torch.no_grad()
-    def _samples(self, steps: list[Step]) -> tuple["Samples", dict[str, float]]:
+    def _samples(self, steps: list[Step]) -> tuple["Samples", dict[str, list[Tensor]]]:
         """Return what the policy learns from: the glimpses of the traces that had not ended; and what there is to log.
 
         T steps of num_scenes * G traces become rows, the steps of a trace one after another.
@@ -155,20 +159,21 @@ class Grpo(Agent):
             targets=targets.flatten(0, 1),
         )
         logs = {
-            "reward": rewards.sum(dim=1).mean().item(),
-            "accuracy": last.after.outcome.correct.float().mean().item(),
-            "group_spread": returns.std(dim=1, correction=0).mean().item(),
-            **gaze_statistics(last.after.gazes[:, 1:]),
+            "reward": [rewards.sum(dim=1).mean()],
+            "accuracy": [last.after.outcome.correct.float().mean()],
+            "group_spread": [returns.std(dim=1, correction=0).mean()],
         }
-        return samples.rows(active.flatten()), logs
+        if self.world.ends_early:
+            samples = samples.rows(active.flatten().nonzero().flatten())
+        return samples, logs
 
-    def _improve(self, samples: "Samples", imitation: float, generator: torch.Generator) -> dict[str, float]:
+    def _improve(self, samples: "Samples", imitation: float, generator: torch.Generator) -> dict[str, list[Tensor]]:
         """Make the epochs over the samples, with this weight of imitation; return what there is to log."""
         with torch.no_grad():
             choice = self.policy(samples.observations, samples.excluded)
             before = log_likelihood(samples.actions, choice, self.deviation)  # the update
-            entropy = self.policy.entropy(choice, self.deviation).mean().item()
-        logs: list[dict[str, float]] = []
+            entropy = self.policy.entropy(choice, self.deviation).mean()
+        logs: list[dict[str, Tensor]] = []
         for _ in range(self.n_epochs):
             order = torch.randperm(len(before), generator=generator).to(before.device)
             for rows in order.split(self.batch_size):
@@ -178,10 +183,9 @@ class Grpo(Agent):
                 nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
                 self.optimizer.step()
                 logs.append(log)
-        means = {name: sum(log[name] for log in logs) / len(logs) for name in logs[0]}
-        return {"entropy": entropy, **means}
+        return {"entropy": [entropy], **{name: [log[name] for log in logs] for name in logs[0]}}
 
-    def _loss(self, samples: "Samples", before: Tensor, imitation: float) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, samples: "Samples", before: Tensor, imitation: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one gradient step, and what there is to log; `before` [S] is the old log likelihood."""
         choice = self.policy(samples.observations, samples.excluded)
         log_ratio = log_likelihood(samples.actions, choice, self.deviation) - before
@@ -192,8 +196,9 @@ class Grpo(Agent):
             loss = loss - self.ent_coef * self.policy.entropy(choice, self.deviation).mean()
         if imitation:
             loss = loss - imitation * gaze_density(samples.targets, choice, self.deviation).mean()
-        clip_fraction = ((ratio - 1).abs() > self.clip_range).float().mean().item()
-        return loss, {"clip_fraction": clip_fraction, "kl": (ratio - 1 - log_ratio).mean().item()}
+        with torch.no_grad():
+            clip_fraction = ((ratio - 1).abs() > self.clip_range).float().mean()
+            return loss, {"clip_fraction": clip_fraction, "kl": (ratio - 1 - log_ratio).mean()}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -208,10 +213,18 @@ class Grpo(Agent):
         tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
         return tensors, {"updates": self.done, "deviation": self.deviation}
 
+    def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the averaged policy."""
+        return checkpoint.prefixed("average", self.average.state_dict()), {"deviation": self.deviation}
+
     def restore(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
-        self.policy.load_state_dict(checkpoint.below("policy", tensors))
-        self.average.load_state_dict(checkpoint.below("average", tensors))
+        """Put back what `state` or `acting_state` returned; of the latter, the averaged policy is all there is."""
+        average = checkpoint.below("average", tensors)
+        self.average.load_state_dict(average)
+        self.policy.load_state_dict(average if self.acts_only else checkpoint.below("policy", tensors))
+        if self.acts_only:
+            self.deviation = header["deviation"]
+            return
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         self.done, self.deviation = header["updates"], header["deviation"]
 
@@ -225,6 +238,15 @@ class Samples(Batch):
     actions: Tensor  # [S, A] what it did
     advantages: Tensor  # [S]
     targets: Tensor  # [S, 2] (x, y), centre of the target
+
+
+def _means(logs: dict[str, list[Tensor]], gazes: Tensor) -> dict[str, float]:
+    """Return the mean of each list of lone numbers, and the statistics of gazes [S, T, G]; all in one copy."""
+    flat = [value for values in logs.values() for value in values]
+    *numbers, gazes = to_host([*flat, gazes])
+    left = iter(numbers)
+    means = {name: sum(next(left).item() for _ in values) / len(values) for name, values in logs.items()}
+    return {**means, **gaze_statistics(gazes)}
 
 
 def discounted_returns(rewards: Tensor, gamma: float) -> Tensor:

@@ -169,7 +169,7 @@ def draw(choice: Choice, deviation: float, generator: torch.Generator) -> Tensor
     gaze = sample(choice.means, choice.log_weights, deviation, generator)
     if choice.stop is None:
         return gaze
-    uniform = torch.rand(len(gaze), 1, generator=generator).to(gaze.device)
+    uniform = torch.rand(len(gaze), 1, dtype=torch.float32, generator=generator).to(gaze.device)
     return torch.cat([gaze, (choice.stop.sigmoid()[:, None] - uniform).sign()], dim=1)
 
 
@@ -190,10 +190,10 @@ def gaze_density(gaze: Tensor, choice: Choice, deviation: float) -> Tensor:
 
 def sample(means: Tensor, log_weights: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     """Draw a gaze [B, G] from each mixture; the world clips one that lies outside the image."""
-    uniform = torch.rand(len(means), 1, generator=generator).to(means.device)
+    uniform = torch.rand(len(means), 1, dtype=torch.float32, generator=generator).to(means.device)
     below = log_weights.exp().cumsum(dim=-1) < uniform
     component = below.sum(dim=-1).clamp(max=means.shape[1] - 1)
-    noise = torch.randn(len(means), means.shape[-1], generator=generator).to(means.device)
+    noise = torch.randn(len(means), means.shape[-1], dtype=torch.float32, generator=generator).to(means.device)
     return means[torch.arange(len(means), device=means.device), component] + deviation * noise
 
 

@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from foveal_agents.base import Agent
-from foveal_agents.results import summarise
+from foveal_agents.results import label_of, metrics_of, summarise
 from foveal_agents.rollout import Evaluation, rollout
 from foveal_agents.sheets import BLACK, DPI, RED, Panel, aspect, panel, pixels_of, sheet
 from foveal_env.checkpoint import write_atomically
 from foveal_env.data import Episode, Scenes
-from foveal_env.render import ANSWER, LAST, PATH, TRUTH, WINDOW
+from foveal_env.render import ANSWER, LAST, PATH, TRUTH, WINDOW, is_point
+from foveal_env.tasks.base import Metric
 from foveal_env.world import World
 
 BASELINES = ("random", "centre", "raster", "spiral", "saliency", "most_likely", "oracle", "greedy_oracle")
@@ -41,42 +42,79 @@ COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
     "oracle": "#000000",
     "greedy_oracle": "#5a5a9f",
 }
+IN_TURN = ("#882255", "#44aa99", "#aa4466", "#117733", "#0072b2", "#d55e00", "#999933", "#332288")  # of other names
 NEAR = 8  # of 255
+NUMBERS = 8  # of an answer that is neither a class nor a place, at most as many are said
 UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def plot_accuracy(path: Path, contents: dict[str, Any]) -> None:
-    """Plot accuracy against looks, with 95 % intervals over seeds; the legend is in the order of the last values.
+    """Plot what the task is measured by against looks, with 95 % intervals over seeds; each figure has its own axes.
 
     Args:
         path: PNG file to write.
         contents: those of results.json (`foveal_agents.results.results`).
     """
-    figure = matplotlib.figure.Figure((8.4, 4.5), dpi=DPI, layout="constrained")
-    axes, summary = figure.add_subplot(), summarise(contents["rows"])
-    for name, (mean, half, count) in sorted(summary.items(), key=lambda entry: -entry[1][0][-1]):
-        style, label = line_style(name), spoken(name) + (f" ({count} seeds)" if count > 1 else "")
-        low, high = (100 * (mean - half)).clip(0, 100), (100 * (mean + half)).clip(0, 100)
-        axes.plot(range(len(mean)), 100 * mean, marker="o", markersize=4, label=label, **style)
-        axes.fill_between(range(len(mean)), low, high, color=style["color"], alpha=0.18, linewidth=0)
-    percent_axis(axes, lowest=min(100 * (mean - half).min() for mean, half, _ in summary.values()))
-    axes.set_xticks(range(contents["glimpses"] + 1))
-    axes.set_xlabel("glimpses after the first look")
+    metrics = {name: metric for name, metric in metrics_of(contents).items() if metric.by_look}
+    width = 2.4 + 6.0 * len(metrics) / (1 + 0.3 * (len(metrics) - 1))
+    figure = matplotlib.figure.Figure((width, 4.5), dpi=DPI, layout="constrained")
+    beside = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, (name, metric) in zip(beside, metrics.items(), strict=True):
+        _plot_metric(axes, contents, name, metric)
     size = "" if contents["canvas"] is None else f", {contents['canvas']} px canvas"
-    scenes = f"{contents['scenes']:,} {contents['split']} scenes"
-    axes.set_title(f"{contents['task']}, {contents['source']}{size}, {scenes}", fontsize=10)
-    handles = axes.get_legend_handles_labels()[0]
-    if any(count > 1 for _, _, count in summary.values()):
+    title = f"{contents['task']}, {contents['source']}{size}, {contents['scenes']:,} {contents['split']} scenes"
+    beside[0].set_title(title, fontsize=10) if len(beside) == 1 else figure.suptitle(title, fontsize=10)
+    handles = beside[0].get_legend_handles_labels()[0]
+    if any(count > 1 for _, _, count in summarise(contents["rows"]).values()):
         handles.append(Patch(color="grey", alpha=0.3, linewidth=0, label="band: 95 % interval\nover seeds"))
     figure.legend(handles=handles, loc="outside right center", fontsize=9, frameon=False, handlelength=3)
     save_figure(path, figure)
 
 
+def _plot_metric(axes: Any, contents: dict[str, Any], name: str, metric: Metric) -> None:
+    """Plot one figure against looks; the lines are in the order of the last values."""
+    summary, styles = summarise(contents["rows"], name), line_styles(contents["rows"])
+    is_share = metric.unit == "%" and all((mean >= 0).all() for mean, _, _ in summary.values())
+    best_first = sorted(summary.items(), key=lambda entry: (-1) ** (not metric.falls) * entry[1][0][-1])
+    for label, (mean, half, count) in best_first:
+        said = styles[label]["label"] + (f" ({count} seeds)" if count > 1 else "")
+        style = {**styles[label], "label": said}
+        axes.plot(range(len(mean)), metric.scale * mean, marker="o", markersize=4, **style)
+        low, high = metric.scale * (mean - half), metric.scale * (mean + half)
+        if is_share:
+            low, high = low.clip(0, 100), high.clip(0, 100)
+        axes.fill_between(range(len(mean)), low, high, color=style["color"], alpha=0.18, linewidth=0)
+    if is_share:
+        percent_axis(axes, lowest=min(100 * (mean - half).min() for mean, half, _ in summary.values()))
+    axes.set_ylabel(metric.heading)
+    axes.grid(alpha=0.3)
+    axes.set_xticks(range(contents["glimpses"] + 1))
+    axes.set_xlabel("glimpses after the first look")
+
+
+def line_styles(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return how the line of each label is drawn, and what the legend calls it; loaded policies take turns."""
+    styles: dict[str, dict[str, Any]] = {}
+    for entry in rows:
+        label, turn = label_of(entry), len(styles) % len(IN_TURN)
+        if label == entry["agent"]:
+            styles.setdefault(label, {**line_style(label), "label": spoken(label)})
+        else:
+            styles.setdefault(label, {**line_style(label), "color": IN_TURN[turn], "label": shortened(label)})
+    return styles
+
+
 def line_style(name: str) -> dict[str, Any]:
     """Return how the line of an agent is drawn: solid if it learns, a baseline dashed, a bound dotted."""
     kind, width = (":", 1.8) if name in BOUNDS else ("--", 1.4) if name in BASELINES else ("-", 2.2)
-    other = ("#882255", "#44aa99", "#aa4466", "#117733")[sum(map(ord, name)) % 4]
+    other = IN_TURN[sum(map(ord, name)) % 4]
     return {"color": COLOURS.get(name, other), "linestyle": kind, "linewidth": width}
+
+
+def shortened(label: str, *, longest: int = 30) -> str:
+    """Return a label without what all paths end in, and without its beginning if it is long."""
+    label = label.removesuffix("/policy.safetensors")
+    return label if len(label) <= longest else f"\N{HORIZONTAL ELLIPSIS}{label[1 - longest :]}"
 
 
 def percent_axis(axes: Any, *, lowest: float) -> None:
@@ -86,8 +124,6 @@ def percent_axis(axes: Any, *, lowest: float) -> None:
     margin = 0.03 * (100 - bottom)
     axes.set_ylim(bottom - margin, 100 + margin)
     axes.set_yticks(range(bottom, 101, step))
-    axes.set_ylabel("accuracy (%)")
-    axes.grid(alpha=0.3)
 
 
 def spoken(name: str) -> str:
@@ -124,16 +160,43 @@ def scan_paths(
         prediction, first = evaluation.prediction[row], first_right(evaluation.correct[row])
         room = round(width * DPI * columns / beside)
         drawn = panel(world, scenes, place, evaluation.gazes[row], prediction, room=room)
-        answer = world.answer_text(scenes, place, prediction)
+        answer = answer_in_words(world, scenes, place, prediction, is_drawn=True)
         if truth_known:
             asked = _asked(world, scenes, place, answer)
             verdict = _verdict(first is not None, answer) + ("" if first is None else f" from look {first}")
             above = f"{asked} {verdict.replace(' ', UNBROKEN)}"
             drawn = replace(drawn, above=above, colour=RED if first is None else BLACK)
         else:
-            drawn = replace(drawn, above=f"answers {answer}" if answer else "")
+            asked = world.question_text(scenes, place)
+            drawn = replace(drawn, above=": ".join(part for part in (asked, answer and f"answers {answer}") if part))
         panels.append(drawn)
     return sheet(panels, columns=beside, title=_title(agent, f"{world.source.split} scenes" if truth_known else ""))
+
+
+def answer_in_words(world: World, scenes: Scenes, row: int, prediction: Tensor, *, is_drawn: bool = False) -> str:
+    """Return the answer to a scene in words, whatever it is: a name, places in px, an image, or numbers.
+
+    Args:
+        world: world of the scenes.
+        scenes: B scenes.
+        row: which of them.
+        prediction: [...] the answer.
+        is_drawn: whether the words stand above a drawing: "" for what is drawn there.
+    """
+    text = world.answer_text(scenes, row, prediction)
+    marks = world.marks(scenes, row, prediction)
+    if text or (is_drawn and (marks["answer_image"] is not None or len(marks["answer"]))):
+        return text
+    if marks["answer_image"] is not None:
+        return "the image beside the drawing"
+    half = scenes.images.size[row].flip(0).cpu().numpy() / 2  # (width, height)
+    places = [(half * (box[:2] + 1), half * box[2:], is_point(box)) for box in marks["answer"]]
+    words = [
+        f"at ({x:.0f}, {y:.0f}) px" if point else f"a box of {wide:.0f} x {high:.0f} px around ({x:.0f}, {y:.0f}) px"
+        for (x, y), (wide, high), point in places
+    ]
+    numbers = [f"{number:.4g}" for number in prediction.flatten().tolist()]
+    return " and ".join(words) or ", ".join(numbers[:NUMBERS]) + (", ..." if len(numbers) > NUMBERS else "")
 
 
 @torch.no_grad()

@@ -1,13 +1,14 @@
 """Agents in worlds: how any agent is rolled out, evaluated and diagnosed."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from foveal_agents.base import Agent, Policy
+from foveal_agents.base import Agent, AgentWorld, Policy
 from foveal_env.batch import Batch, Columns
 from foveal_env.data import Episode, Scenes
 from foveal_env.gaze_law import PolicyGazes
@@ -27,13 +28,29 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def rollout(
-    world: World, agent: Agent, episode: Episode, *, generator: torch.Generator, greedy: bool
+    world: AgentWorld, agent: Agent, episode: Any, *, generator: torch.Generator, greedy: bool
 ) -> Iterator[Step]:
-    """Yield the T steps of episodes that have just started; those that end before stay as they are."""
-    for _ in range(world.rules.glimpses):
+    """Yield the T steps of episodes that have just started; those that end before stay as they are.
+
+    Raises ValueError if the agent's first action is none.
+    """
+    for number in range(world.rules.glimpses):
         action = agent.act(world, episode, generator=generator, greedy=greedy)
+        if number == 0:
+            _check_action(world, agent, episode, action)
         before, (episode, reward) = episode, world.look(episode, action)
         yield Step(before, action, reward, episode)
+
+
+def _check_action(world: AgentWorld, agent: Agent, episode: Episode, action: Tensor) -> None:
+    """Raise ValueError unless an agent returned a gaze [B, 2] or an action [B, A], float."""
+    sizes = dict.fromkeys((world.rules.action_size, world.rules.gaze_size, 2))
+    shapes = [[len(episode.glimpses), size] for size in sizes]
+    is_tensor = isinstance(action, Tensor)
+    if not is_tensor or not action.is_floating_point() or list(action.shape) not in shapes:
+        got = f"{list(action.shape)} {str(action.dtype).removeprefix('torch.')}" if is_tensor else type(action).__name__
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(f"{type(agent).__name__}.act must return an action {wanted} float, got {got}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,7 @@ class Evaluation(Batch):
     index: Tensor  # [S] int64, which scene
     glimpses: Tensor  # [S] int64, taken after the first look
     info: Columns  # what the task tells of the last episode, [S] each
+    figures: Columns  # what the task is measured by (`World.measure`), [S, 1 + T] each; NaN where one does not apply
 
     @property
     def accuracy(self) -> list[float]:
@@ -59,19 +77,22 @@ class Evaluation(Batch):
         return self.loss.double().mean(dim=0).tolist()
 
 
-def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512) -> Evaluation:
-    """Let an agent look at scenes 0 to `scenes` - 1 of the world's split, greedily.
+def evaluate(
+    world: AgentWorld, agent: Agent, *, scenes: int, seed: int = 0, batch: int = 512, repeat: bool = False
+) -> Evaluation:
+    """Let an agent look at the first scenes of the world's split, greedily.
 
     Args:
         world: world to look at.
         agent: agent that looks.
-        scenes: number of scenes, S.
+        scenes: number of scenes, S. If scenes are whole images, each counts once: a warning says so if there are fewer.
         seed: seed of what the agent draws.
         batch: scenes that are looked at together.
+        repeat: go on with scenes that show the same images again, if there are fewer.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    batches = torch.arange(scenes).split(batch)
+    batches = _indices(world.source, scenes, repeat).split(batch)
     for number, index in enumerate(batches):
         shown = world.scenes(index)
         if number + 1 < len(batches):
@@ -81,7 +102,20 @@ def evaluate(world: World, agent: Agent, *, scenes: int, seed: int = 0, batch: i
     return Evaluation.cat(parts)
 
 
-def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
+def _indices(source: Source, scenes: int, repeat: bool) -> Tensor:
+    """Return the indices of the scenes that are evaluated, [n] int64; a warning says so if they are fewer than asked.
+
+    What only acts as a source, of a world that shows no images, has as many scenes as are asked for.
+    """
+    if repeat or not isinstance(source, Source):
+        return torch.arange(scenes)
+    index = source.sample(scenes)
+    if len(index) < scenes:
+        warnings.warn(f"asked for {scenes:,} scenes, evaluated {source.sample_text(scenes)}, each once")
+    return index
+
+
+def _evaluation(world: AgentWorld, episodes: list[Episode]) -> Evaluation:
     """Return what an agent did in a batch of scenes, by its episodes after each look."""
     last = episodes[-1]
     return Evaluation(
@@ -92,7 +126,14 @@ def _evaluation(world: World, episodes: list[Episode]) -> Evaluation:
         index=last.scenes.index,
         glimpses=last.glimpses,
         info=Columns(world.info(last)),
+        figures=_figures(world, episodes),
     )
+
+
+def _figures(world: Any, episodes: list[Episode]) -> Columns:
+    """Return what a world measures after each look, [B, 1 + T] each, by name."""
+    looks = [world.measure(episode) for episode in episodes]
+    return Columns({name: torch.stack([look[name].double() for look in looks], dim=1) for name in looks[0]})
 
 
 def policy_gazes(policy: Policy, source: Source, perception: Perception, *, glimpses: int) -> PolicyGazes:
@@ -132,7 +173,7 @@ def gaze_statistics(gazes: Tensor) -> dict[str, float]:
     total = taken.sum().clamp(min=1)
     return {
         "gaze_spread": ((deviation * count[:, 0]).sum() / total).item(),
-        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum() / total).item(),
+        "corner_rate": ((gazes.abs() > 0.9).all(dim=-1).sum().float() / total).item(),
     }
 
 

@@ -18,7 +18,7 @@ class Random(Agent):
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
-        gaze = torch.rand(len(episode.glimpses), 2, generator=generator) * 2 - 1
+        gaze = torch.rand(len(episode.glimpses), 2, dtype=torch.float32, generator=generator) * 2 - 1
         return gaze.to(world.device)
 
 
@@ -27,7 +27,7 @@ class Centre(Agent):
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
-        return torch.zeros(len(episode.glimpses), 2, device=world.device)
+        return torch.zeros(len(episode.glimpses), 2, dtype=torch.float32, device=world.device)
 
 
 class Fixed(Agent):
@@ -54,7 +54,7 @@ class Raster(Fixed):
             height = length / glimpses
             path += [((2 * column + 1) / length - 1, 2 * (top + height / 2) - 1) for column in range(length)]
             top += height
-        return torch.tensor(path)
+        return torch.tensor(path, dtype=torch.float32)
 
 
 class Spiral(Fixed):
@@ -62,7 +62,7 @@ class Spiral(Fixed):
 
     def path(self, glimpses: int) -> Tensor:
         """Return the path, [T, 2]."""
-        number = torch.arange(glimpses)
+        number = torch.arange(glimpses, dtype=torch.float32)
         angle = number * math.pi * (3 - math.sqrt(5))
         radius = ((number + 0.5) / glimpses).sqrt()
         return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
@@ -93,7 +93,7 @@ class Saliency(Agent):
         size = episode.scenes.images.size.flip(1).to(world.device).float()  # (width, height)
         longest = size.amax(dim=1, keepdim=True)
         image = episode.scenes.images.box_averages(size[:, None] / 2, longest, self.side)[:, 0].float().mean(dim=1)
-        line = (torch.arange(self.side, device=world.device) * 2 + 1) / self.side - 1
+        line = (torch.arange(self.side, dtype=torch.float32, device=world.device) * 2 + 1) / self.side - 1
         x, y = torch.meshgrid(line, line, indexing="xy")
         places = torch.stack([x, y], dim=-1).flatten(0, 1) * (longest / size)[:, None]  # [B, places, 2]
         outside = ~(places.abs() <= 1).all(dim=-1)
@@ -109,7 +109,7 @@ class Saliency(Agent):
         log = spectrum.abs().clamp(min=1e-12).log()
         local = functional.avg_pool2d(functional.pad(log[:, None], (1, 1, 1, 1), mode="circular"), 3, stride=1)[:, 0]
         salient = torch.fft.ifft2(torch.polar((log - local).exp(), spectrum.angle())).abs().square()
-        offset = torch.arange(-5, 6, device=image.device)
+        offset = torch.arange(-5, 6, dtype=torch.float32, device=image.device)
         kernel = (-(offset**2) / (2 * self.deviation**2)).exp()
         kernel = kernel / kernel.sum()
         smooth = functional.conv2d(salient[:, None], kernel.view(1, 1, 1, -1), padding=(0, 5))
@@ -135,7 +135,7 @@ class MostLikely(Agent):
                 "the agent 'most_likely' needs a head with a map of cells, as that of a search has; the task "
                 f"{world.perception.task_name!r} has none"
             )
-        line = (torch.arange(world.map_side, device=world.device) + 0.5) / world.map_side * 2 - 1
+        line = (torch.arange(world.map_side, dtype=torch.float32, device=world.device) + 0.5) / world.map_side * 2 - 1
         self.places = torch.cartesian_prod(line, line).flip(1)  # [cells, 2] (x, y), row by row
         self.inhibition_radius = inhibition_radius
 
@@ -147,19 +147,23 @@ class MostLikely(Agent):
 
 
 class Oracle(Agent):
-    """Near the target: knows where it is, not what it is. An upper baseline, not a competitor.
+    """Near the target: knows where it is, not what it is. A bound, not a competitor.
+
+    It bounds tasks that ask for the target; of a whole image (`reconstruct`) the target is but a part.
 
     Args:
         world: world that it is made for; its source must know the target.
         seed: not used.
-        deviation: standard deviation of the gaze around the target's centre, in sides of the target.
+        deviation: standard deviation of the gaze around the target's centre, in sides of the target. On validation
+            scenes of the shipped perceptions 0.15 was best or as good as the best, from 0 to 0.4. A gaze that never
+            moves shows nothing new. One that moves more misses parts.
 
     Raises ValueError if the source does not know the target.
     """
 
     is_stochastic = True
 
-    def __init__(self, world: World, *, seed: int = 0, deviation: float = 0.4):
+    def __init__(self, world: World, *, seed: int = 0, deviation: float = 0.15):
         super().__init__(world, seed=seed)
         if not world.source.knows_target:
             raise ValueError("the agent 'oracle' needs a source that knows where the target is")
@@ -168,7 +172,9 @@ class Oracle(Agent):
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
         box = episode.scenes.box
-        return box[:, :2] + self.deviation * box[:, 2:] * torch.randn(len(box), 2, generator=generator).to(box)
+        return box[:, :2] + self.deviation * box[:, 2:] * torch.randn(
+            len(box), 2, dtype=torch.float32, generator=generator
+        ).to(box)
 
 
 class GreedyOracle(Agent):
@@ -184,7 +190,7 @@ class GreedyOracle(Agent):
 
     def __init__(self, world: World, *, seed: int = 0, grid: int = 5):
         super().__init__(world, seed=seed)
-        line = (torch.arange(grid) * 2 + 1) / grid - 1
+        line = (torch.arange(grid, dtype=torch.float32) * 2 + 1) / grid - 1
         self.candidates = torch.cartesian_prod(line, line).reshape(-1, 2)
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:

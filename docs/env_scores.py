@@ -74,7 +74,7 @@ def reconstruct() -> str:
     ]
     caption = f"Variance explained, in %, on {found['scenes']:,} test scenes."
     heads = ["first look", "last glimpse"]
-    return section(caption, heads, ordered(rows), found["command"], "agents")
+    return section(caption, heads, ordered(rows), found["command"], None)
 
 
 def questions() -> str:
@@ -91,15 +91,16 @@ def questions() -> str:
     return section(caption, list(policies), rows, found["commands"]["several"], "search")
 
 
-def section(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], command: str, page: str) -> str:
+def section(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], command: str, page: str | None) -> str:
     """Return a table with its caption, and what makes it again."""
     return f"""{caption}
 A figure is a mean over seeds, ± half the width of its 95 % interval.
-`oracle` knows where the target is: it is a bound, not a competitor.
+`oracle` looks near the target, because it knows where it is; `greedy_oracle` tries 25 gazes and takes the best.
+Both know the truth, and are no competitors.
 
 {table(["agent", "seeds", *heads], rows)}
 
-`{command}` makes the figures again. [More on them](../results/{page}.md)."""
+`{command}` makes the figures again.{f" [More on them](../results/{page}.md)." if page else ""}"""
 
 
 def by_agent(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -110,7 +111,7 @@ def by_agent(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 def percent(values: Sequence[float], *, mean: float | None = None) -> str:
     """Return shares in per cent, mean ± half width; `mean` is the one to show, if it was rounded before."""
-    return with_interval([100 * value for value in values], mean=None if mean is None else 100 * mean)
+    return with_interval(values, scale=100, mean=mean)
 
 
 def ordered(rows: list[list[Any]], column: int = -1) -> list[list[Any]]:

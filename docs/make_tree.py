@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "design.md"
-ROOMS = ("agents", "encoders", "foveal_env", "benchmarks", "tutorials", "docs", "tests")
+ROOMS = ("agents", "encoders", "foveal_env", "benchmarks", "recipes", "tutorials", "docs", "tests")
 BLOCK = re.compile(r"<!-- tree -->\n.*<!-- end of tree -->\n", re.DOTALL)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class Glimpse(NamedTuple):
     """The patches of one look at each image of a batch."""
 
-    patches: Tensor  # [B, K, C, P, P] float in [0, 1]; 0 outside the image
-    where: Tensor  # [B, K, 3] (x, y, z) of each patch's own centre; x, y in [-1, 1] span the whole image
+    patches: Tensor  # [B, K, C, P, P] float32 in [0, 1], rows along y; 0 outside the image
+    where: Tensor  # [B, K, 3] float32 (x, y, z) of each patch's own centre; x, y in [-1, 1] span the whole image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class Layout:
 
     def offsets(self) -> Tensor:
         """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom."""
-        z = torch.linspace(*self.zoom_range, self.zooms)
+        z = torch.linspace(*self.zoom_range, self.zooms, dtype=torch.float32)
         concentric = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=-1)
-        steps = torch.arange(self.grid) - (self.grid - 1) / 2
+        steps = torch.arange(self.grid, dtype=torch.float32) - (self.grid - 1) / 2
         dy, dx = torch.meshgrid(steps, steps, indexing="ij")
         dense = torch.stack([dx, dy, torch.full_like(dx, self.grid_zoom)], dim=-1)
         return torch.cat([concentric, dense.reshape(-1, 3)])
@@ -84,7 +84,9 @@ class Inputs:
 class Encoder(nn.Module):
     """Base of all encoders: an internal state that each glimpse updates.
 
-    A subclass sets `state_shape` and implements `step`. `step` must treat the rows of a batch independently.
+    A subclass sets `state_shape`, (N, D), and implements `step`. Its constructor takes `inputs: Inputs` and
+    `layout: Layout`, with these annotations, and hands both to this one. Further options are keywords with defaults.
+    `step` must treat the rows of a batch independently, and return a finite float state of the same shape.
     Everything that the encoder remembers, the prompt included, lives in the state: callers keep, reset and repeat that
     one tensor and nothing else. An encoder that sets `prompt` has the embedded prompt as its last state token.
 
@@ -124,11 +126,14 @@ class Encoder(nn.Module):
         return state
 
     def check_prompt(self, batch: int, prompt: Tensor | None) -> None:
-        """Raise ValueError unless `prompt` is what this encoder takes."""
+        """Raise ValueError unless `prompt` is what this encoder takes.
+
+        Whether it is finite is looked at on the CPU alone. Elsewhere the device would have to be waited for.
+        """
         size, shape = self.inputs.prompt_size, None if prompt is None else tuple(prompt.shape)
         if size and shape != (batch, size):
             raise ValueError(f"this encoder takes a prompt of shape {(batch, size)}, got {shape}")
-        if size and prompt is not None and not torch.isfinite(prompt).all():
+        if size and prompt is not None and prompt.is_cpu and not torch.isfinite(prompt).all():
             raise ValueError("a prompt must be finite")
         if not size and prompt is not None and prompt.shape[-1]:
             raise ValueError(f"this encoder takes no prompt (prompt_size=0), got one of shape {shape}")

@@ -32,7 +32,7 @@ for _id, _options in IDS.items():
         _id,
         entry_point="foveal_env.env:FovealEnv",
         vector_entry_point="foveal_env.env:FovealVectorEnv",
-        kwargs=_options,
+        kwargs={"defaults": _options},
     )
 
 __version__ = version("foveal-env")
@@ -47,6 +47,7 @@ _PUBLIC = {
     "World": "foveal_env.world",
     "make_world": "foveal_env.make",
     "make_source": "foveal_env.make",
+    "rllib_env": "foveal_env.rllib",
     "Perception": "foveal_env.perception",
     "extract": "foveal_env.retina",
     "draw": "foveal_env.render",

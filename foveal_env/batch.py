@@ -29,13 +29,15 @@ class Batch:
         """Make a batch one group of rows at a time, and put the rows back in order.
 
         Args:
-            group: [B] int64, number of the group that each row belongs to; an empty batch is made as group 0.
+            group: [B] int64, number of the group that each row belongs to; an empty batch is made as group 0. If it
+                lies on another device than the CPU, that is waited for once.
             make: maps the number of a group and its rows [R] int64 to the batch of these rows.
         """
+        device, group = group.device, group.cpu()
         numbers = group.unique().tolist() or [0]
         rows = [(group == number).nonzero().flatten() for number in numbers]
-        parts = [make(number, row) for number, row in zip(numbers, rows, strict=True)]
-        return cls.cat(parts).rows(torch.cat(rows).argsort()) if len(parts) > 1 else parts[0]
+        parts = [make(number, row.to(device)) for number, row in zip(numbers, rows, strict=True)]
+        return cls.cat(parts).rows(torch.cat(rows).argsort().to(device)) if len(parts) > 1 else parts[0]
 
     def to(self: Rows, device: torch.device | str) -> Rows:
         """Return the batch on `device`."""
@@ -43,8 +45,10 @@ class Batch:
 
     def replaced(self: Rows, where: torch.Tensor, new: Rows) -> Rows:
         """Return the batch with its rows `where` [B] bool exchanged for those of `new`, in order."""
-        order = torch.arange(len(where), device=where.device)
-        order[where] = torch.arange(int(where.sum()), device=where.device) + len(where)
+        own = torch.arange(len(where), device=where.device)
+        order = torch.where(
+            where, where.cumsum(0) - 1 + len(where), own
+        )  # no look at `where`: the device need not wait
         return self.cat([self, new]).rows(order)
 
     def put(self: Rows, index: torch.Tensor, new: Rows, *, but: Sequence[str] = ()) -> Rows:

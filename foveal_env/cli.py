@@ -3,7 +3,8 @@
 A command is a function. Its parameters are options; `command` is given the line that was typed. A parameter annotated
 with `Options` takes those of other functions, one annotated with `PlugIns` those of the classes that options name.
 Other than with jsonargparse alone, a flag needs no value (`--resume`, `--no_resume`), a list no brackets
-(`--baselines random raster`), a list without a default is positional, and an error is one line.
+(`--baselines random raster`), a list without a default is positional, and an error is one line. Files hold options,
+too: `--config FILE` those of a command, `--grpo FILE` those of a plug-in.
 """
 
 import argparse
@@ -11,17 +12,25 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from functools import reduce
 from inspect import Parameter
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from textwrap import indent
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
 
 from foveal_env.checkpoint import write_json
-from foveal_env.registry import Option, Registry, build, options_of, takes_any
+from foveal_env.registry import Option, Registry, build, difference, options_of, takes_any
+
+try:
+    import fcntl
+except ImportError:  # Windows has no locks of this kind
+    fcntl = None
 
 LISTS = (list[str], list[str] | None, Sequence[str])
 
@@ -59,7 +68,7 @@ class PlugIns(NamedTuple):
 
         One that takes any keywords has what `words` and `config` name, too.
         """
-        kind, prefix = self.registry.resolve(plug_in), plug_in.rpartition(":")[2].lower()
+        kind, prefix = self.registry.resolve(plug_in), prefix_of(plug_in)
         options = options_of(kind)
         if takes_any(kind):
             typed = [word.partition("=")[0].partition(".")[2] for word in words if word.startswith(f"--{prefix}.")]
@@ -71,6 +80,14 @@ class PlugIns(NamedTuple):
         }
 
 
+def output(*, overwrite: bool = False) -> None:
+    """Say how a command treats its output folder; every command that has one takes this option.
+
+    Args:
+        overwrite: replace the run that is in the output folder.
+    """
+
+
 class Program(NamedTuple):
     """A program of several commands.
 
@@ -80,6 +97,7 @@ class Program(NamedTuple):
         commands: functions by name.
         main_job: command and options that run if no command is given.
         may_change: options that may differ from those of the run that `--resume` goes on with.
+        adding: commands that add files to their output folder, and so need no `--overwrite` in their own.
     """
 
     name: str
@@ -87,77 +105,160 @@ class Program(NamedTuple):
     commands: Mapping[str, Callable[..., None]]
     main_job: Sequence[str]
     may_change: Set[str]
+    adding: Set[str] = frozenset()
 
     def run(self, words: Sequence[str]) -> None:
         """Run a command line; an error is one line, or a traceback if the variable FOVEAL_DEBUG is set."""
         try:
             self._run(list(words))
+            if sys.stdout:
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader has enough, as `head` does
+            drop_unwritable_output()
+            raise SystemExit(1) from None
         except (ArgumentError, ValueError, TypeError, OSError, ImportError) as error:
             if os.environ.get("FOVEAL_DEBUG"):
                 raise
+            drop_unwritable_output()
             raise SystemExit(f"{self.name.split()[-1]}: error: {' '.join(str(error).split())}") from None
         except KeyboardInterrupt:
             raise SystemExit("stopped") from None
 
     def _run(self, words: list[str]) -> None:
-        typed = shlex.join([*self.name.split(), *(word for word in words if word != "--resume")])
-        if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--config")):
+        left_out = ("--resume", "--overwrite")
+        typed = shlex.join([*self.name.split(), *(word for word in words if word not in left_out)])
+        if not words or (words[0].startswith("-") and words[0].partition("=")[0] not in ("-h", "--help", "--config")):
             words = [*self.main_job, *words]
         if words[0] in ("-h", "--help"):
             print(self.overview())
             return
+        name = None if words[0].startswith("--config") else words[0]
+        if name is not None and name not in self.commands:
+            raise ValueError(f"unknown command {name!r}; known: {', '.join(self.commands)}")
+        words, file = take_option("config", words if name is None else words[1:])
         config: Mapping[str, Any] = {}
-        if words[0] == "--config":
-            name, config = self.read(words[1:2])
-            words = [name, *words[2:]]
-        if words[0] not in self.commands:
-            raise ValueError(f"unknown command {words[0]!r}; known: {', '.join(self.commands)}")
-        name, function = words[0], self.commands[words[0]]
-        places = places_of(function, words[1:], config)
-        values = parse(f"{self.name.split()[-1]} {name}", summary(function), places, words[1:], config)
+        if file is not None:
+            name, config = self.read(file, name)
+        assert name is not None
+        function = self.commands[name]
+        words, config = with_files(function, words, config)
+        places = places_of(function, words, config)
+        check_keys(function, places, config)
+        values = parse(f"{self.name.split()[-1]} {name}", summary(function), places, words, config)
+        with alone_in(Path(values["out"])):
+            self._build(name, values, places, typed)
+
+    def _build(self, name: str, values: Any, places: Mapping[str, Place], typed: str) -> None:
+        """Write run.json, and call a command with the values of its options."""
+        function = self.commands[name]
         self.record(name, values.as_dict())
         keywords: dict[str, Any] = {parameter: {} for parameter in marks_of(function)}
         for option, place in places.items():
             group = reduce(lambda group, key: group.setdefault(key, {}), place.keys[:-1], keywords)
             group[place.keys[-1]] = values[option]
+        keywords.pop("overwrite", None)
         build(function, command=typed, **keywords)
 
     def record(self, name: str, values: dict[str, Any]) -> None:
-        """Write run.json to the output folder; ValueError if `--resume` would go on with another run."""
+        """Write run.json to the output folder.
+
+        Raises ValueError if there is a run that would be replaced without `--overwrite`, or if `--resume` would go on
+        with another run.
+        """
         path = Path(values["out"]) / "run.json"
-        resume = values.pop("resume", False)
+        resume, overwrite = (values.pop(flag, False) for flag in ("resume", "overwrite"))
+        if resume and overwrite:
+            raise ValueError("--resume and --overwrite exclude each other")
         values = json.loads(json.dumps(values))
-        command, before = self.read([str(path)]) if resume and path.is_file() else (name, values)
-        if command != name:
-            raise ValueError(f"--resume: {path} is of {command!r}, not of {name!r}")
-        other = [key for key in values if key not in self.may_change and values[key] != before.get(key, values[key])]
-        if other:
-            raise ValueError(
-                f"--resume goes on with the run of {path}, whose {other[0]} is {before[other[0]]}, not "
-                f"{values[other[0]]}; begin a new one in another --out"
-            )
+        if path.is_file() and not overwrite:
+            command, before = self.read(str(path))
+            is_alone = len(list(path.parent.iterdir())) == 1  # of a run that failed before it did anything
+            if resume:
+                self._check_resumed(path, (command, before), (name, values))
+            elif not is_alone and (command != name or name not in self.adding):
+                also = ", or --resume to go on with it" if command == name and "resume" in self._own(name) else ""
+                raise ValueError(
+                    f"{path.parent} holds a run of {command!r} already: choose another --out, or --overwrite{also}"
+                )
         write_json(path, {name: values})
 
-    def read(self, paths: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """Return the command and the options of a run.json, or of the same in YAML."""
-        if not paths:
-            raise ValueError("--config needs the path of a run.json")
-        parser = ArgumentParser(exit_on_error=False)
-        for name in self.commands:
-            parser.add_argument(f"--{name}", type=dict[str, Any] | None)
-        content = parser.parse_path(paths[0]).as_dict()
-        given = [(name, options) for name, options in content.items() if options is not None]
-        if len(given) != 1:
-            raise ValueError(f"{paths[0]} is no run.json: it holds one command with its options")
-        return given[0]
+    def _own(self, name: str) -> Mapping[str, Option]:
+        return options_of(self.commands[name])
+
+    def _check_resumed(self, path: Path, before: tuple[str, dict[str, Any]], now: tuple[str, dict[str, Any]]) -> None:
+        """Raise ValueError, which names the option, if a run.json is of another run."""
+        (command, old), (name, new) = before, now
+        if command != name:
+            raise ValueError(f"--resume: {path} is of {command!r}, not of {name!r}")
+        check_keys(self.commands[name], new, old, path)
+        for key in new.keys() & old.keys() - self.may_change:
+            one, other = old[key], new[key]
+            if isinstance(one, dict) and isinstance(other, dict):  # what only one version of this program knows is new
+                other = {name: value for name, value in other.items() if name in one}
+            found = difference({key: one}, {key: other})
+            if found:
+                raise ValueError(
+                    f"--resume goes on with the run of {path}, whose {found}; begin a new one in another --out"
+                )
+
+    def read(self, path: str, name: str | None = None) -> tuple[str, dict[str, Any]]:
+        """Return the command and the options of a run.json, or of the same in YAML.
+
+        Args:
+            path: the file. If a command is given, it may hold the options alone.
+            name: command that was typed, if any.
+
+        Raises ValueError if it is neither, or of another command.
+        """
+        content = read_mapping(path)
+        is_run = any(key in self.commands for key in content)
+        if name is not None and not is_run:
+            return name, content
+        given = {key: value for key, value in content.items() if value is not None}
+        if len(given) != 1 or not is_run or not isinstance(next(iter(given.values())), dict):
+            raise ValueError(f"{path} is no run.json: it holds one command with its options")
+        command, options = next(iter(given.items()))
+        if name not in (None, command):
+            raise ValueError(f"{path} has options of {command!r}, not of {name!r}")
+        return command, options
 
     def overview(self) -> str:
         """Return the help of the whole program."""
         lines = [self.purpose, "", f"usage: {self.name} [COMMAND] [options]", ""]
         lines += [f"  {name:10} {summary(function)}" for name, function in self.commands.items()]
         lines += ["", f"  Without a command it runs: {shlex.join(self.main_job)}"]
-        lines += ["  --config runs/NAME/run.json   repeat a run; further options change it"]
+        lines += ["  --config runs/NAME/run.json --out runs/AGAIN   repeats a run; further options change it"]
         return "\n".join(lines)
+
+
+def drop_unwritable_output() -> None:
+    """Send output nowhere if it cannot be written: Python would try again when it ends, and say so."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold an output folder, and make it; ValueError if another process holds it. A process that dies lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"another run writes to {folder}: wait for its end, or choose another --out") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def marks_of(function: Callable[..., None]) -> dict[str, Options | PlugIns]:
@@ -171,6 +272,8 @@ def places_of(function: Callable[..., None], words: Sequence[str], config: Mappi
     marks = marks_of(function)
     own = {name: option for name, option in options_of(function).items() if name not in {"command", *marks}}
     places = {name: Place(option, (name,)) for name, option in own.items()}
+    if "out" in own:
+        places |= {name: Place(option, (name,)) for name, option in options_of(output).items()}
     for parameter, mark in marks.items():
         if isinstance(mark, Options):
             places |= mark.places(parameter)
@@ -183,6 +286,86 @@ def places_of(function: Callable[..., None], words: Sequence[str], config: Mappi
                 raise ValueError(f"{plug_in!r}: its options begin with {clash.pop()!r}, an option; rename the class")
             places |= new
     return places
+
+
+def prefixes_of(function: Callable[..., None], words: Sequence[str], config: Mapping[str, Any]) -> set[str]:
+    """Return the prefixes of the plug-ins that `words`, `config` or the defaults of a command name."""
+    own = options_of(function)
+    marks = [mark for mark in marks_of(function).values() if isinstance(mark, PlugIns)]
+    naming = {name: own[name] for mark in marks for name in mark.named_by if name in own}
+    return {prefix_of(name) for name in names_in(words, naming, config)}
+
+
+def prefix_of(plug_in: str) -> str:
+    """Return what the options of a plug-in begin with: its short name, or its class in lower case."""
+    return plug_in.rpartition(":")[2].lower()
+
+
+def check_keys(
+    function: Callable[..., None], known: Iterable[str], config: Mapping[str, Any], origin: object = "the configuration"
+) -> None:
+    """Raise ValueError if a configuration has a key that is no option; options of any plug-in may be there.
+
+    Args:
+        function: command.
+        known: names of its options, dotted or not.
+        config: options by name.
+        origin: where they come from, for the error.
+    """
+    registered = {
+        prefix_of(n) for mark in marks_of(function).values() if isinstance(mark, PlugIns) for n in mark.registry
+    }
+    prefixes = registered | prefixes_of(function, [], config)
+    names = {*known, "resume", "overwrite"}
+    for key, value in config.items():
+        if key not in names and not (key in prefixes and isinstance(value, dict)):
+            listed = " ".join(f"--{name}" for name in sorted(known))
+            raise ValueError(f"{origin}: unknown key {key!r}; known: {listed}")
+
+
+def take_option(name: str, words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return words without the option `--name VALUE` or `--name=VALUE`, and its value; None if it is not there.
+
+    Raises ValueError if it is there without a value.
+    """
+    rest, value, words = [], None, list(words)
+    while words:
+        word = words.pop(0)
+        if word == f"--{name}":
+            if not words or words[0].startswith("--"):
+                raise ValueError(f"--{name} needs the path of a .json or .yaml file")
+            value = words.pop(0)
+        elif word.startswith(f"--{name}="):
+            value = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, value
+
+
+def with_files(
+    function: Callable[..., None], words: Sequence[str], config: Mapping[str, Any]
+) -> tuple[list[str], dict[str, Any]]:
+    """Return words without the files of plug-ins' options, `--grpo FILE`, and a configuration with what these hold."""
+    words, found = list(words), dict(config)
+    for prefix in sorted(prefixes_of(function, words, config) - options_of(function).keys()):
+        words, file = take_option(prefix, words)
+        if file is not None:
+            found[prefix] = {**found.get(prefix, {}), **read_mapping(file)}
+    return words, found
+
+
+def read_mapping(path: str) -> dict[str, Any]:
+    """Return what a JSON or YAML file holds, if that is options by name; otherwise ValueError that names the file."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--content", type=dict[str, Any])
+    try:
+        text = Path(path).read_text()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is neither JSON nor YAML: {error}") from error
+    try:
+        return parser.parse_string("content:\n" + indent(text, "  ")).as_dict()["content"]
+    except (ArgumentError, TypeError) as error:
+        raise ValueError(f"{path} does not hold options by name, as JSON or YAML: {error}") from error
 
 
 def names_in(words: Sequence[str], options: Mapping[str, Option], config: Mapping[str, Any]) -> Iterator[str]:
@@ -200,12 +383,15 @@ def parse(title: str, about: str, places: Mapping[str, Place], words: Sequence[s
 
     Options that the configuration has for other plug-ins are left out.
     """
-    parser = ArgumentParser(prog=title, description=about, exit_on_error=False)
+    files = "--config FILE takes options from a run.json, or from JSON or YAML with options by name"
+    parser = ArgumentParser(prog=title, description=about, epilog=files, exit_on_error=False)
     groups: dict[str, Any] = {}
     for name, place in places.items():
         plug_in = name.rpartition(".")[0]
         if plug_in and plug_in not in groups:
-            groups[plug_in] = parser.add_argument_group(f"options of {plug_in}")
+            groups[plug_in] = parser.add_argument_group(
+                f"options of {plug_in}", f"--{plug_in} FILE takes several of them from JSON or YAML"
+            )
         add_option(groups.get(plug_in, parser), name, place.option)
     config = {key: value for key, value in config.items() if key in {*places, *groups} or not isinstance(value, dict)}
     if config:
@@ -232,8 +418,14 @@ def add_option(parser: Any, name: str, option: Option) -> None:
     elif option.annotation in LISTS:
         parser.add_argument(name if is_required else f"--{name}", nargs="+", type=str, **about)
     else:
-        kind = Any if option.annotation is Parameter.empty else option.annotation
+        kind = Any if option.annotation is Parameter.empty else _typed(option.annotation)
         parser.add_argument(f"--{name}", type=kind, required=is_required, **about)
+
+
+def _typed(annotation: Any) -> Any:
+    """Return what can be typed of an annotation: the name alone where code may give a ready object."""
+    has_object = any(str(kind).startswith("<class 'foveal_") for kind in get_args(annotation))
+    return str if has_object and str in get_args(annotation) else annotation
 
 
 def summary(function: Callable[..., Any]) -> str:

@@ -2,8 +2,10 @@
 
 import ctypes
 import sys
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # parameters of glibc's mallopt, from malloc.h
 MEBIBYTE = 2**20
@@ -20,9 +22,10 @@ def arithmetic(precision: str, device: str | torch.device) -> torch.dtype:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if torch.device(device).type == "cuda":
+    kind, native = torch.device(device).type, False
+    if kind == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
+    elif kind == "cpu":
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
     return torch.bfloat16 if native else torch.float32
 
@@ -32,13 +35,23 @@ def check_device(device: str) -> None:
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; known: cpu, cuda, cuda:0, mps, ...") from error
+        raise ValueError(f"unknown device {device!r}; known: cpu, cuda, cuda:0, ...") from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r}: this torch sees no GPU; use 'cpu'")
     try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, NotImplementedError) as error:
+        torch.zeros(1, device=device, dtype=torch.float64).item()  # places of texels are computed in it; MPS has none
+    except (RuntimeError, NotImplementedError, TypeError) as error:
         raise ValueError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}; use 'cpu'") from error
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors on the CPU. Those of another device come in one copy, because each copy waits for the device."""
+    away = [tensor for tensor in tensors if not tensor.is_cpu]
+    if not away:
+        return list(tensors)
+    parts = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in away]
+    bytes_ = iter(torch.cat(parts).cpu().split([len(part) for part in parts]))
+    return [t if t.is_cpu else next(bytes_).clone().view(t.dtype).view(t.shape) for t in tensors]
 
 
 def keep_freed_memory() -> bool:

@@ -1,6 +1,7 @@
 """Gymnasium's views of a world: a native batch, and the single environment as a batch of one. No logic of their own."""
 
 import operator
+import sys
 import warnings
 from typing import Any
 
@@ -13,11 +14,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from foveal_env.data import Episode
+from foveal_env.infos import Report, first_row, report
 from foveal_env.kernels.hashing import scramble
-from foveal_env.make import make_world
+from foveal_env.make import make_world, with_defaults
 from foveal_env.world import World
 
 RENDER_MODES = ("human", "rgb_array")
+RESET_OPTIONS = ("scene", "reset_mask")
 LARGEST = np.finfo(np.float32).max  # the state has no bound of its own; Gymnasium's check wants a finite one
 
 
@@ -27,7 +30,7 @@ class FovealVectorEnv(VectorEnv):
     Row i behaves as the single environment `FovealEnv` reset with ``seed + i``, however many rows there are.
 
     ## Observation
-    `Box` of shape (num_envs, n, d), float32: the observations of `FovealEnv`.
+    `Box` of shape (num_envs, n, d), or (num_envs, n * d) with ``flat=True``, float32: the observations of `FovealEnv`.
 
     ## Action
     `Box(-1, 1, (num_envs, A), float32)`: the actions of `FovealEnv`.
@@ -35,17 +38,21 @@ class FovealVectorEnv(VectorEnv):
     ## End
     A row that ends begins anew in the same step ("SameStep"). Its info then holds the old episode's last observation
     and info as `final_obs` and `final_info`. In mode "NextStep" it begins anew in the next step, which ignores its
-    action. In mode "Disabled" it waits for ``reset(options={"reset_mask": mask})``.
+    action. In mode "Disabled" it waits for ``reset(options={"reset_mask": mask})``. Some libraries take one mode and
+    do not look which they got: docs/guide/other-libraries.md has the table.
 
     ## Info
-    Each entry of the info of `FovealEnv` is an array with one value a row. `_key` [num_envs] bool says in which rows
-    the entry `key` holds.
+    Each entry of the info of `FovealEnv` is an array with one value a row, of the same type. `_key` [num_envs] bool
+    says in which rows the entry `key` holds.
 
     Args:
         num_envs: number of rows, at least 1.
         world: a ready `World`, in place of options.
-        autoreset_mode: an `AutoresetMode` or its value: "SameStep", "NextStep" or "Disabled".
+        autoreset_mode: an `AutoresetMode` or its value: "SameStep", "NextStep" or "Disabled". None is "SameStep", and
+            an error in a process that has imported RLlib: it takes any batch for one of "NextStep".
         render_mode: None or "rgb_array"; `render` then returns a tuple of images.
+        defaults: options of the id itself; see `foveal_env.make.with_defaults`.
+        flat: give each observation as one axis.
         options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
@@ -56,24 +63,23 @@ class FovealVectorEnv(VectorEnv):
         num_envs: int = 1,
         *,
         world: World | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        autoreset_mode: str | AutoresetMode | None = None,
         render_mode: str | None = None,
+        defaults: dict[str, Any] | None = None,
+        flat: bool = False,
         **options: Any,
     ):
         if world is not None and options:
             raise ValueError(f"give either a world or options of make_world, got both: {', '.join(options)}")
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        try:
-            self.autoreset_mode = AutoresetMode(autoreset_mode)
-        except ValueError:
-            known = ", ".join(mode.value for mode in AutoresetMode)
-            raise ValueError(f"unknown autoreset_mode {autoreset_mode!r}; known: {known}") from None
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         _check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.world = world or make_world(**options)
-        shape = self.world.observation_shape
+        self.world = world or make_world(**with_defaults(defaults or {}, options))
+        tokens, width = self.world.observation_shape
+        shape = (tokens * width,) if flat else (tokens, width)
         self.single_observation_space = spaces.Box(-LARGEST, LARGEST, shape, np.float32)
         self.single_action_space = spaces.Box(-1, 1, (self.world.rules.action_size,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -92,34 +98,38 @@ class FovealVectorEnv(VectorEnv):
             seed: an int gives row i the seed ``seed + i``; a list gives each row its own; None goes on.
             options: "reset_mask" [num_envs] bool restarts only these rows; "scene" (an int or [num_envs] ints) picks
                 the scenes by index instead of drawing them.
+
+        Raises ValueError if an option is unknown or impossible.
         """
         options = options or {}
+        _check_reset_options(options, RESET_OPTIONS)
         if seed is not None and not isinstance(seed, list | tuple):
             seed = operator.index(seed)
             super().reset(seed=seed)
         mask = self._reset_mask(options)
         self._seed(seed, mask)
         self._begin(mask, options.get("scene"))
-        return self._observations(), self._infos(mask, self._ended & mask)
+        told = report(self.world, self._episode)
+        return self._shaped(told.observations), told.infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Look at `actions` [num_envs, A]; ValueError for NaN, infinity or a wrong shape."""
-        action = _action(actions, (self.num_envs, self.world.rules.action_size)).to(self.world.device)
+        action = _action(actions, (self.num_envs, self.world.rules.action_size))
         old = self._ended
         if old.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded(f"rows {np.flatnonzero(old).tolist()} have ended; reset them with a reset_mask")
         reward = self._look(action, ~old)
         if old.any():  # NEXT_STEP: these rows begin anew and ignore their action
             self._begin(old)
-        ended = self._episode.ended.cpu().numpy()
+        told = report(self.world, self._episode, reward)
+        rewards, ended, final = told.rewards, told.ended, {}
         self._ended = ended.copy()
-        final = {}
         if ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            final = self._final(ended)
+            final = self._final(told)
             self._begin(ended)
-            self._ended = np.zeros_like(ended)
-        infos = {**self._infos(np.ones_like(ended), self._ended), **final}
-        return self._observations(), reward, ended, np.zeros_like(ended), infos
+            told = report(self.world, self._episode)
+        infos = {**told.infos(np.ones_like(ended)), **final}
+        return self._shaped(told.observations), rewards, ended, np.zeros_like(ended), infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return a picture [h, w, 3] uint8 of each row: image, windows of the last glimpse, path of the gaze."""
@@ -131,7 +141,15 @@ class FovealVectorEnv(VectorEnv):
     def draw(self, row: int) -> np.ndarray:
         """Return the picture [h, w, 3] uint8 of a row, whatever the render mode."""
         episode = self._episode
-        return self.world.draw(episode.scenes, row, episode.gazes[row], episode.outcome.prediction[row])
+        prediction = episode.outcome.prediction[row]
+        caption = self.world.caption(episode.scenes, row, prediction)
+        return self.world.draw(episode.scenes, row, episode.gazes[row], prediction, caption=caption)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What is asked in each row, in words; "" if all scenes are asked the same."""
+        scenes = self._episode.scenes
+        return tuple(self.world.question_text(scenes, row) for row in range(self.num_envs))
 
     @property
     def _episode(self) -> Episode:
@@ -187,58 +205,30 @@ class FovealVectorEnv(VectorEnv):
         """Return the index of the scene that each of the rows, a mask, draws next."""
         return scramble(self._stream[rows], 0) ^ scramble(self._count[rows], 1)
 
-    def _look(self, action: torch.Tensor, active: np.ndarray) -> np.ndarray:
-        """Look in the rows where `active` is true; return the rewards [num_envs] float64."""
-        rewards = np.zeros(self.num_envs)
+    def _look(self, action: torch.Tensor, active: np.ndarray) -> torch.Tensor | None:
+        """Look in the rows where `active` is true; return the rewards [num_envs], 0 in the others; None if none is."""
         if not active.any():
-            return rewards
-        rows = torch.from_numpy(active).to(self.world.device)
+            return None
+        goes_on = active & ~(action[:, -1] > 0).numpy() if self.world.rules.stop else active
+        rows = torch.from_numpy(np.flatnonzero(goes_on)).to(self.world.device)  # known here: a device need not wait
         with torch.no_grad():
-            if active.all():
-                self._started, reward = self.world.look(self._episode, action)
-            else:
-                after, reward = self.world.look(self._episode.rows(rows), action[rows])
-                self._started = self._episode.replaced(rows, after)
-        rewards[active] = reward.cpu().numpy()
-        return rewards
+            self._started, reward = self.world.look(self._episode, action.to(self.world.device), rows=rows)
+        return reward
 
-    def _observations(self) -> np.ndarray:
-        observations = self.world.observe(self._episode).cpu().numpy()
-        return observations.copy() if self.world.device.type == "cpu" else observations
+    def _shaped(self, observations: np.ndarray) -> np.ndarray:
+        """Return observations [num_envs, n, d] as the space has them."""
+        return observations.reshape(self.observation_space.shape)
 
-    def _infos(self, mask: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
-        """Return the infos of the rows where `mask` is true, in the form of Gymnasium's vector environments."""
-        outcome, own = self._episode.outcome, self.world.info(self._episode)
-        columns = {
-            "prediction": outcome.prediction,
-            "score": outcome.score.double(),
-            "scene": self._episode.scenes.index,
-            **own,
-        }
-        infos: dict[str, Any] = {}
-        for key, column in columns.items():
-            values, told = column.cpu().numpy(), mask
-            if key in own and np.isnan(values).any():  # the question of that row has no such figure
-                told = mask & ~np.isnan(values)
-                if not told.any():
-                    continue
-                values = np.nan_to_num(values, nan=0.0)
-            infos[key] = values.copy() if told.all() else values * told.reshape(-1, *[1] * (values.ndim - 1))
-            infos[f"_{key}"] = told.copy()
-        if ended.any():
-            infos["is_success"] = outcome.correct.cpu().numpy() & ended
-            infos["_is_success"] = ended.copy()
-        return infos
-
-    def _final(self, ended: np.ndarray) -> dict[str, Any]:
-        observations = np.full(self.num_envs, None, dtype=object)
-        last = self._observations()
+    def _final(self, told: Report) -> dict[str, Any]:
+        """Return the last observations and infos of the rows that have ended."""
+        ended = told.ended
+        observations, last = np.full(self.num_envs, None, dtype=object), self._shaped(told.observations)
         for row in np.flatnonzero(ended).tolist():
             observations[row] = last[row]
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),
-            "final_info": self._infos(ended, ended),
+            "final_info": told.infos(ended),
             "_final_info": ended.copy(),
         }
 
@@ -253,7 +243,8 @@ class FovealEnv(gym.Env):
     right answer within few glimpses. The cost of a step hardly depends on the size of the image.
 
     ## Observation
-    The observation is the internal state of the encoder: a `Box` of shape (n, d), float32.
+    The observation is the internal state of the encoder: a `Box` of shape (n, d), float32. With ``flat=True`` it is one
+    axis, (n * d,), row after row, for libraries that take no more.
 
     | rows | range | meaning |
     |---|---|---|
@@ -292,7 +283,8 @@ class FovealEnv(gym.Env):
     | `prediction` | always | answer of the head: a class by its index, a point, a box or an image |
     | `score` | always | how good the answer is, 0 to 1; the probability of the truth if the answer is a distribution |
     | `scene` | always | index of the scene; ``reset(options={"scene": index})`` shows it again |
-    | `is_success` | last step | whether the answer is right |
+    | `is_success` | always | whether the answer is right, at the end of the episode; before that False |
+    | `prompt` | scenes with a prompt | what is asked, as the encoder gets it; in words: `env.unwrapped.question` |
     | `distance` | tasks with a place | distance of the answer from the target's centre, in sides of the target |
     | `iou` | `locate` | area that the answered box shares with the target's, over the area that both cover |
     | `path_length` | `search` | length of the gaze's path, in px |
@@ -304,18 +296,21 @@ class FovealEnv(gym.Env):
     Args:
         world: a ready `World`, in place of options.
         render_mode: None, "rgb_array" or "human".
+        flat: give the observation as one axis.
         options: all other keyword arguments, those of `foveal_env.make_world`.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012
 
-    def __init__(self, *, world: World | None = None, render_mode: str | None = None, **options: Any):
+    def __init__(
+        self, *, world: World | None = None, render_mode: str | None = None, flat: bool = False, **options: Any
+    ):
         _check_render_mode(render_mode, self.metadata["render_modes"])
         if "autoreset_mode" in options:
             raise ValueError("a single environment does not reset itself; autoreset_mode is for gym.make_vec")
         self.render_mode, self._screen = render_mode, render_mode == "human" and _has_screen()
         self.batch = FovealVectorEnv(
-            1, world=world, autoreset_mode=AutoresetMode.DISABLED, render_mode="rgb_array", **options
+            1, world=world, autoreset_mode=AutoresetMode.DISABLED, render_mode="rgb_array", flat=flat, **options
         )
         self.world = self.batch.world
         self.observation_space = self.batch.single_observation_space
@@ -324,18 +319,24 @@ class FovealEnv(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin a new episode; ``options={"scene": index}`` picks the scene."""
+        """Begin a new episode; ``options={"scene": index}`` picks the scene. ValueError if an option is unknown."""
+        _check_reset_options(options or {}, RESET_OPTIONS[:1])
         super().reset(seed=seed)
         observations, infos = self.batch.reset(seed=seed, options=options)
         self._show()
-        return observations[0], _first(infos)
+        return observations[0], first_row(infos)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Look at `action` [A]."""
         action = _action(action, (self.world.rules.action_size,)).numpy()
         observations, rewards, terminated, _, infos = self.batch.step(action[None])
         self._show()
-        return observations[0], float(rewards[0]), bool(terminated[0]), False, _first(infos)
+        return observations[0], float(rewards[0]), bool(terminated[0]), False, first_row(infos)
+
+    @property
+    def question(self) -> str:
+        """What is asked, in words; "" if all scenes are asked the same."""
+        return self.batch.questions[0]
 
     def render(self) -> np.ndarray | None:
         """Return the picture [h, w, 3] uint8 in mode "rgb_array"; mode "human" shows it at every step by itself."""
@@ -355,6 +356,28 @@ class FovealEnv(gym.Env):
             _show(self.batch.draw(0), pause=1 / self.metadata["render_fps"])
 
 
+def _autoreset_mode(mode: str | AutoresetMode | None) -> AutoresetMode:
+    """Return the mode that is meant, or raise ValueError."""
+    if mode is None:
+        if "ray.rllib" in sys.modules:
+            raise ValueError(
+                "RLlib takes any batch for one of autoreset_mode='NextStep' and does not look: say which mode is "
+                "meant, or let foveal_env.rllib_env make the environment"
+            )
+        return AutoresetMode.SAME_STEP
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        known = ", ".join(mode.value for mode in AutoresetMode)
+        raise ValueError(f"unknown autoreset_mode {mode!r}; known: {known}") from None
+
+
+def _check_reset_options(options: dict[str, Any], known: tuple[str, ...]) -> None:
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(f"unknown reset option {', '.join(map(repr, unknown))}; known: {', '.join(known)}")
+
+
 def _check_render_mode(mode: str | None, known: list[str]) -> None:
     if mode is not None and mode not in known:
         raise ValueError(f"unknown render_mode {mode!r}; known: None, {', '.join(known)}")
@@ -370,14 +393,6 @@ def _action(action: Any, shape: tuple[int, ...]) -> torch.Tensor:
     if not np.isfinite(action).all():
         raise ValueError(f"an action must be finite, got {action!r}")
     return torch.from_numpy(action.astype(np.float32))
-
-
-def _first(infos: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value[0].item() if value.ndim == 1 else value[0].copy()
-        for key, value in infos.items()
-        if not key.startswith("_") and infos[f"_{key}"][0]
-    }
 
 
 def _has_screen() -> bool:

@@ -56,12 +56,12 @@ class GazeLaw:
         scenes = episode.scenes
         box = source.candidate_boxes(scenes, generator, progress)
         batch, device = len(scenes), scenes.box.device
-        uniform = torch.rand(batch, 2, generator=generator).to(device) * 2 - 1
+        uniform = torch.rand(batch, 2, dtype=torch.float32, generator=generator).to(device) * 2 - 1
         if not self.near_target:
             return uniform
-        normal = torch.randn(batch, 2, generator=generator).to(device)
+        normal = torch.randn(batch, 2, dtype=torch.float32, generator=generator).to(device)
         near = (box[:, :2] + self.near_deviation * box[:, 2:] * normal).clamp(-1, 1)
-        is_near = torch.rand(batch, 1, generator=generator).to(device) < self.near_target
+        is_near = torch.rand(batch, 1, dtype=torch.float32, generator=generator).to(device) < self.near_target
         return torch.where(is_near, near, uniform)
 
     def draw_policy(self, gazes: PolicyGazes | None, scenes: Scenes, generator: torch.Generator) -> Tensor | None:
@@ -69,5 +69,8 @@ class GazeLaw:
         if gazes is None:
             return None
         followed = gazes(scenes, generator)
-        follows = torch.rand(len(scenes), 1, 1, generator=generator).to(followed.device) < self.policy_share
+        follows = (
+            torch.rand(len(scenes), 1, 1, dtype=torch.float32, generator=generator).to(followed.device)
+            < self.policy_share
+        )
         return torch.where(follows, followed, torch.nan)

@@ -12,6 +12,7 @@ import torch
 from foveal_env.checkpoint import find
 from foveal_env.devices import arithmetic, check_device
 from foveal_env.perception import Perception
+from foveal_env.randomness import seeded
 from foveal_env.registry import build, names_of_file, options_of, takes_any
 from foveal_env.sources import SOURCES
 from foveal_env.sources.base import Source
@@ -21,7 +22,7 @@ from foveal_env.world import Rules, World
 
 def make_world(
     *,
-    perception: str = "digits",
+    perception: str | os.PathLike | Perception = "digits",
     source: str | None = None,
     canvas: int | None = None,
     source_options: dict[str, Any] | None = None,
@@ -36,7 +37,8 @@ def make_world(
     """Make a world from names; frozen perceptions and sources are shared within a process.
 
     Args:
-        perception: name of a shipped perception, or the path of a checkpoint.
+        perception: name of a shipped perception, the path of a checkpoint, or a ready `Perception`. That one is used as
+            it is if it is frozen, or else a frozen copy. The spec of an environment with it cannot become JSON.
         source: name of a source, or "module:Class"; None is the one that the perception was trained on.
         canvas: side of the canvas of composed scenes in px; None is the source's or the perception's own.
         source_options: more options of the source's constructor. Those that the perception was trained with are kept
@@ -55,7 +57,13 @@ def make_world(
     Raises ValueError, TypeError or FileNotFoundError if a name, an option or a file is not there or does not fit.
     """
     frozen = load_frozen(perception, device=device, precision=precision, task_options=task_options, trust=trust)
-    trained_on = frozen.spec.get("source", "digits")
+    trained_on = frozen.spec.get("source")
+    chosen = source or trained_on
+    if chosen is None:
+        raise ValueError(
+            f"the perception {frozen.path or ''} does not say which source it was trained on: name one, such as "
+            "source='digits'"
+        )
     given = {**(source_options or {}), **({} if canvas is None else {"canvas": canvas})}
     if task is not None:
         known = [frozen.task_name, *frozen.spec["task_config"].get("questions", ())]
@@ -63,19 +71,39 @@ def make_world(
             raise ValueError(f"unknown task {task!r} of this perception; known: {', '.join(known)}")
         if task != frozen.task_name:
             given["ask"] = task
-    if source is None:
-        with made_from(frozen.path, trust=frozen.is_trusted) if frozen.path else nullcontext():
-            kind = SOURCES.resolve(trained_on)
-    else:
-        kind = SOURCES.resolve(source)
+    with made_from(frozen.path, trust=frozen.is_trusted) if source is None and frozen.path else nullcontext():
+        kind = SOURCES.resolve(chosen)
+        knows_canvas = has_canvas(chosen)
     own = frozen.source_options() if source in (None, trained_on) else {}
     changed = {**own, **given}
     frozen.check_target_known(kind)
-    if "canvas" in changed and "canvas" not in options_of(kind) and not takes_any(kind):
-        raise ValueError(
-            f"scenes of the source {source or trained_on!r} have no canvas; an id that sets one takes canvas=None"
-        )
-    return World(_source(frozen, source or trained_on, split, own, given), frozen, build(Rules, **rules))
+    if "canvas" in changed and not knows_canvas:
+        raise ValueError(f"scenes of the source {chosen!r} have no canvas, got canvas={changed['canvas']}")
+    return World(_source(frozen, chosen, split, own, given), frozen, build(Rules, **rules))
+
+
+def with_defaults(defaults: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `make_world` for an id.
+
+    The canvas of an id is for its own perception on scenes that have a canvas. It is left out if `options` name another
+    perception, a canvas of the source, or a source without one. All other defaults hold.
+
+    Args:
+        defaults: options of the id itself.
+        options: options that are given.
+    """
+    own = defaults.get("perception", "digits")
+    source = options.get("source")
+    has_own = "canvas" in (options.get("source_options") or {})
+    if has_own or options.get("perception", own) != own or (source and not has_canvas(source)):
+        defaults = {name: value for name, value in defaults.items() if name != "canvas"}
+    return {**defaults, **options}
+
+
+def has_canvas(source: str) -> bool:
+    """Return whether the scenes of a source, by name, are laid on a canvas that can be chosen."""
+    kind = SOURCES.resolve(source)
+    return "canvas" in options_of(kind) or takes_any(kind)
 
 
 def _source(frozen: Perception, name: str, split: str, own: dict[str, Any], given: dict[str, Any]) -> Source:
@@ -104,7 +132,7 @@ def _make_source(name: str, split: str, options: str) -> Source:
 
 
 def load_frozen(
-    name: str | os.PathLike,
+    name: str | os.PathLike | Perception,
     *,
     device: str = "cpu",
     precision: str = "float32",
@@ -114,7 +142,8 @@ def load_frozen(
     """Return a frozen perception on a device; the same one for the same file and arguments.
 
     Args:
-        name: name of a shipped perception, or the path of a checkpoint.
+        name: name of a shipped perception, the path of a checkpoint, or a ready perception: that one itself if it is
+            frozen and all else is as asked for, or else a frozen copy.
         device: torch device.
         precision: arithmetic of the encoder.
         task_options: options of the task to change, such as a tolerance; weights must not depend on them.
@@ -123,6 +152,8 @@ def load_frozen(
     Raises ValueError or FileNotFoundError as `Perception.load` does, and ValueError for an unknown precision.
     """
     check_device(device)
+    if isinstance(name, Perception):
+        return _frozen_copy(name, torch.device(device), arithmetic(precision, device), task_options)
     path = find(name)
     changed = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else (0, 0)
     options = json.dumps(task_options or {}, sort_keys=True)
@@ -135,3 +166,19 @@ def _load_frozen(
 ) -> Perception:
     perception = Perception.load(path, trust=trust, **json.loads(task_options))
     return perception.frozen().to(device).compute_in(precision)
+
+
+def _frozen_copy(
+    perception: Perception, device: torch.device, precision: torch.dtype, task_options: dict[str, Any] | None
+) -> Perception:
+    """Return a perception itself if it is frozen and all else is as asked for, or else a frozen copy."""
+    weights, device = list(perception.parameters()), torch.empty(0, device=device).device  # cuda is cuda:0
+    is_frozen = not perception.training and not any(weight.requires_grad for weight in weights)
+    is_there = all(weight.device == device for weight in weights) and perception.precision == precision
+    if is_frozen and is_there and not task_options:
+        return perception
+    config = {**perception.spec["task_config"], **(task_options or {})}
+    with seeded(0):
+        copy = Perception({**perception.spec, "task_config": config})
+    copy.load_state_dict(perception.state_dict())
+    return copy.frozen().to(device).compute_in(precision)

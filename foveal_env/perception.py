@@ -16,10 +16,11 @@ from foveal_encoders import ENCODERS as ENCODER_NAMES
 from foveal_encoders.base import Encoder, Glimpse, Inputs
 from foveal_env import checkpoint
 from foveal_env.checkpoint import find
+from foveal_env.contracts import check_encoder, first_scenes
 from foveal_env.data import Outcome, Scenes
 from foveal_env.images.decode import MAX_PIXELS
-from foveal_env.randomness import seeded
-from foveal_env.registry import Registry, names_of_file, options_of
+from foveal_env.randomness import float32_by_default, seeded
+from foveal_env.registry import Registry, difference, names_of_file, options_of
 from foveal_env.sources.base import Source
 from foveal_env.tasks import TASKS
 from foveal_env.tasks.base import Task
@@ -54,8 +55,10 @@ class Perception(nn.Module):
         self.path: Path | None = None
         self.is_trusted = True
         self.spec = spec = json.loads(json.dumps(spec))  # as a checkpoint will have it
-        self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
-        self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
+        with float32_by_default():
+            self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
+            check_encoder(self.encoder)
+            self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
         self.precision = torch.float32
 
     @staticmethod
@@ -63,10 +66,9 @@ class Perception(nn.Module):
         source: Source, *, encoder: str = "multizoom", task: str = "classify", seed: int = 0, **config: Any
     ) -> "Perception":
         """Return an untrained perception for a source; `config` are flat options of the encoder's constructor."""
-        kind = TASKS.resolve(task)
+        kind, images = TASKS.resolve(task), first_scenes(source, torch.arange(64)).images
         task_config = {**kind.config_for(source), **kind.statistics_of(source)}
-        images = source.scenes(torch.arange(64)).images
-        pixels = torch.cat([images.pixels(row).flatten() for row in range(64)]) / 255
+        pixels = torch.cat([images.pixels(row).flatten() for row in range(64)]).float() / 255
         inputs = Inputs(
             channels=source.channels,
             prompt_size=source.prompt_size,
@@ -123,9 +125,10 @@ class Perception(nn.Module):
 
     def check_fits(self, source: Source) -> None:
         """Raise ValueError unless the scenes of a source fit encoder and head."""
-        self.check_target_known(type(source), source.knows_target)
+        if source.truth_known:
+            self.check_target_known(type(source), source.knows_target)
         try:
-            wanted = json.loads(json.dumps(self.task.config_for(source)))
+            wanted = json.loads(json.dumps(self.task.config_for(source))) if source.truth_known else {}
         except ValueError as error:
             raise ValueError(f"the perception{self._in_file} does not fit the source: {error}") from error
         mine = {key: self.spec["task_config"].get(key) for key in wanted}
@@ -158,8 +161,9 @@ class Perception(nn.Module):
                 raise ValueError(f"{origin} belongs to another perception: {key} {spec[key]}, here {self.spec[key]}")
         theirs, ours = ({**given, "encoder_config": _completed(given)} for given in (spec, self.spec))
         for key in ("encoder_config", "task_config"):
-            if theirs[key] != ours[key]:
-                raise ValueError(f"{origin} belongs to another perception: {key} {theirs[key]}, here {ours[key]}")
+            found = difference({key: theirs[key]}, {key: ours[key]})
+            if found:
+                raise ValueError(f"{origin} belongs to another perception: its {found}")
 
     def take_features(self, other: "Perception", origin: object) -> list[str]:
         """Take over the weights of another encoder that have the same name and shape; return the names of the others.
@@ -170,8 +174,9 @@ class Perception(nn.Module):
             (spec["encoder"], {key: value for key, value in _completed(spec).items() if key not in OF_SCENES})
             for spec in (other.spec, self.spec)
         )
-        if theirs != ours:
-            raise ValueError(f"the features of {origin} are of another encoder: {theirs}, here {ours}")
+        found = difference(*(dict(encoder=name, **config) for name, config in (theirs, ours)))
+        if found:
+            raise ValueError(f"the features of {origin} are of another encoder: its {found}")
         mine, given = self.encoder.state_dict(), other.encoder.state_dict()
         fitting = {key: given[key] for key in mine if key in given and given[key].shape == mine[key].shape}
         self.encoder.load_state_dict({**mine, **fitting})

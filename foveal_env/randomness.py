@@ -9,10 +9,24 @@ from torch import Tensor
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from torch's global generator as if seeded with `seed`; it is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Draw from torch's global generator as if seeded with `seed`; it is left as it was.
+
+    Meanwhile float32 is the default type, in which everything here is made whatever the user's own default.
+    """
+    with torch.random.fork_rng(devices=[]), float32_by_default():
         torch.default_generator.manual_seed(seed)
         yield
+
+
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Let float32 be the type of numbers that name none."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def draw_of_update(seed: int, update: int, scenes: int) -> tuple[torch.Generator, Tensor]:

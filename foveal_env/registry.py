@@ -7,11 +7,19 @@ may group them: a parameter whose type is a dataclass takes its fields as option
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, NamedTuple, get_type_hints
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "not set"
+
+
+_ABSENT = _Absent()
 
 
 class Option(NamedTuple):
@@ -68,6 +76,22 @@ def build(target: Callable[..., Any], **options: Any) -> Any:
         kind = next(option.owner for option in known.values() if option.group == group)
         options[group] = kind(**given) if not _is_group(type(default)) else dataclasses.replace(default, **given)
     return target(**options)
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say which option differs first, such as "square.size is 4, not 5"; None if none does.
+
+    Dictionaries of options are gone through, key by key; what only one side has is said, too.
+    """
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = difference(old, new)
+            if inner:
+                return f"{name}.{inner}"
+        elif old != new:
+            return f"{name} is {old}, not {new}"
+    return None
 
 
 class _File(NamedTuple):

@@ -32,6 +32,7 @@ def draw(
     truth: np.ndarray | None = None,
     answer: np.ndarray | None = None,
     answer_image: np.ndarray | None = None,
+    caption: str = "",
 ) -> np.ndarray:
     """Draw a scan path on an image, which keeps its proportions; each look has its row in `gazes` for a number.
 
@@ -45,6 +46,7 @@ def draw(
             unless it is the whole image.
         answer: [M, 4] boxes of the answer; drawn in a dashed line, or as a cross if smaller than POINT.
         answer_image: [C, h, w] in [0, 1], the answer to the largest centred square of the image; drawn beside it.
+        caption: words below it all, on one line; "" for none.
 
     Returns:
         [h, w, 3] uint8.
@@ -66,7 +68,8 @@ def draw(
         if not is_point(box):
             pencil.box(box, ANSWER, width=3, dashed=True)
     _draw_looks(pencil, points, rows, crosses=[box[:2] for box in answers if is_point(box)])
-    return pencil.drawing() if answer_image is None else _with_answer(pencil.drawing(), answer_image)
+    drawn = pencil.drawing() if answer_image is None else _with_answer(pencil.drawing(), answer_image)
+    return _with_caption(drawn, caption) if caption else drawn
 
 
 def is_point(box: np.ndarray) -> bool:
@@ -98,6 +101,19 @@ def _with_answer(drawn: np.ndarray, answer: np.ndarray) -> np.ndarray:
     top = (height - side) // 2
     whole[:, :width], whole[top : top + side, width + gap :] = drawn, pencil.drawing()
     return whole
+
+
+def _with_caption(drawn: np.ndarray, words: str) -> np.ndarray:
+    """Put a line of words below a drawing, as large as it fits; the height does not depend on the words."""
+    height, width = drawn.shape[:2]
+    size = max(12, round(min(height, width) / 26))
+    strip = Image.new("RGB", (width, 2 * size), (255, 255, 255))
+    pencil, font = ImageDraw.Draw(strip), _font(size)
+    while size > 6 and pencil.textlength(words, font) > 0.96 * width:
+        size -= 1
+        font = _font(size)
+    pencil.text((width / 2, strip.height / 2), words, DARK, font, "mm")
+    return np.concatenate([drawn, np.array(strip)])
 
 
 def _draw_windows(

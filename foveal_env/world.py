@@ -5,6 +5,7 @@ a `World` holds what does not.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -13,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foveal_env.contracts import check_looks, check_source, first_scenes
 from foveal_env.data import Episode, Scenes
 from foveal_env.perception import Perception
 from foveal_env.render import draw
 from foveal_env.retina import extract
 from foveal_env.sources.base import Source
 from foveal_env.sources.prefetch import Prefetcher
-from foveal_env.tasks.base import REWARDS
+from foveal_env.tasks.base import REWARDS, Metric
 
 FIRST_LOOKS = ("centre", None)
 
@@ -89,10 +91,12 @@ class World:
         perception: encoder and task head; it must fit the source.
         rules: rules of an episode.
 
-    Raises ValueError if the perception does not fit the source, or the reward is unknown.
+    Raises ValueError if the perception does not fit the source, or the reward is unknown. The first scenes, and what
+    encoder and head make of them, are checked as well (`foveal_env.contracts`).
     """
 
     def __init__(self, source: Source, perception: Perception, rules: Rules = Rules()):
+        check_source(source)
         perception.check_fits(source)
         rewards = {**REWARDS, **perception.task.rewards}
         if rules.reward not in rewards:
@@ -103,6 +107,7 @@ class World:
         self.device = next(perception.parameters()).device
         self._reward = rewards[rules.reward]
         self._prefetcher = Prefetcher(source)
+        self._is_checked = False
 
     @property
     def ends_early(self) -> bool:
@@ -116,8 +121,26 @@ class World:
         return tokens + self.rules.time_left, width
 
     def scenes(self, index: Tensor) -> Scenes:
-        """Return scenes of the source, by index [B] int64, on the world's device."""
-        return self._prefetcher.get(index).to(self.device)
+        """Return scenes of the source, by index [B] int64, on the world's device.
+
+        What a plug-in returns is checked once, in the first of them (`foveal_env.contracts`).
+        """
+        if self._is_checked or not len(index):
+            return self._make(index).to(self.device)
+        scenes = first_scenes(self.source, index, self._make).to(self.device)
+        check_looks(self.perception.encoder, self.perception.task, scenes)
+        self._is_checked = True
+        return scenes
+
+    def _make(self, index: Tensor) -> Scenes:
+        """Make scenes on the device if the source can, otherwise on the CPU.
+
+        It is as exact there, because all but a warp is done in whole numbers, and saves the copy of the pyramids. Files
+        are read on the CPU.
+        """
+        if self.source.any_device and self.device.type != "cpu":
+            return self.source.scenes(index.to(self.device))
+        return self._prefetcher.get(index.cpu())
 
     def prefetch(self, index: Tensor) -> None:
         """Let a worker make the scenes, by index [B] int64, that `scenes` will be asked for next."""
@@ -134,7 +157,7 @@ class World:
         glimpses = torch.zeros_like(scenes.index)
         return Episode(scenes, state, outcome, gazes, glimpses, torch.zeros_like(glimpses, dtype=torch.bool))
 
-    def look(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor]:
+    def look(self, episode: Episode, action: Tensor, *, rows: Tensor | None = None) -> tuple[Episode, Tensor]:
         """Take one glimpse in each episode; those that ended early stay as they are, and their reward is 0.
 
         Args:
@@ -142,20 +165,22 @@ class World:
             action: [B, A] float32: (x, y), with `zoom` (x, y, z), and with `stop` one more entry at the end. (-1, -1)
                 is the top-left corner of the image, (1, 1) the bottom-right; values outside are clipped. A gaze
                 [B, 2] alone will do: it keeps the zoom, and never stops.
+            rows: [R] int64, the episodes that have not ended and are not stopped, if the caller knows them. Otherwise
+                they are found, for which a device must be waited.
 
         Returns:
             The episodes after the glimpse, and the reward [B] float32.
         """
         action = self.completed(action).clamp(-1, 1)
-        if not self.ends_early:
+        if rows is None and not self.ends_early:
             return self._look_at(episode, action)
         over = episode.ended | (action[:, -1] > 0) if self.rules.stop else episode.ended
-        if not over.any():
+        rows = (~over).nonzero().flatten() if rows is None else rows
+        if len(rows) == len(over):
             return self._look_at(episode, action)
         stopped, reward = replace(episode, ended=over), torch.zeros_like(episode.outcome.loss)
         if self.rules.reward == "correct":  # at the end of an episode, however it ends
             reward = (episode.outcome.correct & over & ~episode.ended).float()
-        rows = (~over).nonzero().flatten()
         if not len(rows):
             return stopped, reward
         after, earned = self._look_at(episode.rows(rows), action[rows])
@@ -194,13 +219,22 @@ class World:
         observation = self.perception.encoder.observe(episode.state)
         if not self.rules.time_left:
             return observation
-        left = (1 - episode.glimpses / self.rules.glimpses).to(observation.dtype)
+        left = 1 - episode.glimpses.to(observation.dtype) / self.rules.glimpses
         row = left[:, None, None].expand(-1, 1, observation.shape[-1])
         return torch.cat([observation, row], dim=1)
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return what the task tells of B episodes besides their outcome, [B] each; NaN if it does not apply to one."""
         return self.perception.task.info(episode)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The figures that tables show of the task, by name; the main one first."""
+        return self.perception.task.metrics
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the figures of `metrics`, and perhaps more, for B episodes, [B] each; NaN if one does not apply."""
+        return self.perception.task.measure(episode)
 
     @property
     def map_side(self) -> int:
@@ -215,7 +249,9 @@ class World:
         task = self.perception.task
         return task.target_map(task(episode.state))
 
-    def draw(self, scenes: Scenes, row: int, gazes: Tensor, prediction: Tensor, *, side: int = 480) -> np.ndarray:
+    def draw(
+        self, scenes: Scenes, row: int, gazes: Tensor, prediction: Tensor, *, side: int = 480, caption: str = ""
+    ) -> np.ndarray:
         """Draw a scan path on the image of a scene, with the truth and the answer.
 
         Args:
@@ -224,6 +260,7 @@ class World:
             gazes: [T, 2 or 3], in the order they were taken; NaN if one was not.
             prediction: [...] the answer to that scene.
             side: px of the longer side of the image as it is drawn.
+            caption: words below the drawing.
 
         Returns:
             [h, w, 3] uint8; an answer that is an image stands beside it.
@@ -234,6 +271,7 @@ class World:
             self.layout,
             side=side,
             zoom_reach=self.rules.zoom_reach,
+            caption=caption,
             **self.marks(scenes, row, prediction),
         )
 
@@ -251,6 +289,13 @@ class World:
     def question_text(self, scenes: Scenes, row: int) -> str:
         """Return what is asked of a scene, in words; "" if there is but one question."""
         return self.source.question_text(scenes, row)
+
+    def caption(self, scenes: Scenes, row: int, prediction: Tensor) -> str:
+        """Return the question of a scene, and answer and truth if they are words; "" if there is but one question."""
+        question, answer = self.question_text(scenes, row), self.answer_text(scenes, row, prediction)
+        if not question or not answer:
+            return question
+        return f"{question} answer: {answer}, truth: {self.truth_text(scenes, row)}"
 
     def truth_text(self, scenes: Scenes, row: int) -> str:
         """Return the right answer of a scene, in words."""

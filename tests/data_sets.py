@@ -18,13 +18,13 @@ def write_data_sets(root):
 
 
 def write_mnist(folder, *, seed):
-    """Write pictures of ten classes, black at the margin: 1,000 for training and 100 for testing."""
+    """Write pictures of ten classes, class by class, black at the margin: 1,000 for training and 100 for testing."""
     folder.mkdir(parents=True)
     for part, count in (("train", 1000), ("t10k", 100)):
         pictures = np.zeros((count, 28, 28), np.uint8)
         pictures[:, 4:24, 4:24] = photo(count, 20, 20, seed=seed)
         write_idx(folder / f"{part}-images-idx3-ubyte", pictures)
-        write_idx(folder / f"{part}-labels-idx1-ubyte", (np.arange(count) % 10).astype(np.uint8))
+        write_idx(folder / f"{part}-labels-idx1-ubyte", (np.arange(count) * 10 // count).astype(np.uint8))
 
 
 def write_idx(path, array):
@@ -34,19 +34,21 @@ def write_idx(path, array):
 
 
 def write_cifar(folder):
-    """Write 5 batches of 20 images for training, and one for testing."""
+    """Write 5 batches of 20 images for training, class by class, and one of 100 for testing."""
     folder.mkdir()
     for seed, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
-        batch = {"data": photo(20, 3072, 1, seed)[..., 0], "labels": [number % 10 for number in range(20)]}
+        count = 100 if name == "test_batch" else 20
+        labels = [number * 10 // count for number in range(count)]
+        batch = {"data": photo(count, 3072, 1, seed)[..., 0], "labels": labels}
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class {number}" for number in range(10)]}))
 
 
 def write_imagenette(folder):
-    """Write images of several sizes: of each class 10 for training and 3 for validation."""
-    for part, count in (("train", 10), ("val", 3)):
-        for wordnet in WORDNET:
+    """Write images of several sizes: of each class 10 for training and 12 for validation."""
+    for part, count in (("train", 10), ("val", 12)):
+        for label, wordnet in enumerate(WORDNET):
             (folder / part / wordnet).mkdir(parents=True)
             for number in range(count):
-                image = Image.fromarray(photo(20 + number, 30, seed=number))
+                image = Image.fromarray(photo(20 + number, 30, seed=count * label + number))
                 image.save(folder / part / wordnet / f"{number}.JPEG")

@@ -67,7 +67,7 @@ def copied(tmp_path, monkeypatch):
     def elsewhere(page, name, text):
         put_in(tmp_path / page.relative_to(ROOT), name, text)
 
-    for name in ("agents", "images", "literature", "search", "throughput"):
+    for name in ("agents", "foreign", "images", "literature", "search", "throughput"):
         monkeypatch.setattr(f"benchmarks.{name}.report.put_in", elsewhere)
     monkeypatch.setattr("benchmarks.literature.ablations.put_in", elsewhere)
     return pages

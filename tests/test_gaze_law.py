@@ -31,6 +31,18 @@ def test_near_gazes_are_normal_around_the_target(world, episode):
     assert (gaze - box[:, :2])[inside].std().item() == pytest.approx(0.2 * 0.56, rel=0.06)
 
 
+def test_a_seed_draws_the_same_gazes_for_ever(world, episode):
+    generator = torch.Generator().manual_seed(0)
+    torch.rand(2000, 2, generator=generator)  # the uniform ones, drawn first
+    centre, sides = episode.scenes.box.split(2, dim=1)
+    wanted = (centre + 0.2 * sides * torch.randn(2000, 2, generator=generator)).clamp(-1, 1)
+    assert torch.equal(draw(GazeLaw(near_target=1.0, near_deviation=0.2), world, episode), wanted)
+
+
+def test_near_gazes_stay_in_the_image(world, episode):
+    assert draw(GazeLaw(near_target=1.0, near_deviation=5.0), world, episode).abs().max() == 1
+
+
 def test_the_share_of_near_gazes_is_the_one_asked_for(world, episode):
     gaze = draw(GazeLaw(near_target=0.5, near_deviation=0.0), world, episode)
     assert (gaze == episode.scenes.box[:, :2]).all(dim=1).float().mean().item() == pytest.approx(0.5, abs=0.04)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,14 +15,19 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy of what is tracked or could be."""
-    copy, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
-    hidden = shutil.ignore_patterns(".*", "__pycache__", "runs", "build", "dist", "*.egg-info", "docs", "site")
+def built(tmp_path_factory):
+    """The folder of source distribution and wheel, built from a copy of what is tracked or could be."""
+    copy, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("built")
+    hidden = shutil.ignore_patterns(".*", "__pycache__", "runs", "build", "dist", "*.egg-info", "site")
     shutil.copytree(ROOT, copy, ignore=hidden)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(copy)]
+    command = [sys.executable, "-m", "build", "--sdist", "--wheel", "--no-isolation", "--outdir", str(out), str(copy)]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    return next(out.glob("*.whl"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return next(built.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,16 @@ def test_the_wheel_has_every_file_of_a_package(names, package):
 def test_the_wheel_has_a_licence_and_no_test_or_benchmark(names):
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "test" in name or "benchmark" in name or name == "train.py"]
+
+
+def test_the_source_distribution_has_what_its_tests_need(built):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    rooms = ("agents", "encoders", "foveal_env", "benchmarks", "docs", "recipes", "tests", "tutorials")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()]
+    files += [ROOT / name for name in ("train.py", "constraints.txt", "mkdocs.yml", "Makefile", "CHANGELOG.md")]
+    expected = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
+    assert not expected - names
 
 
 def test_the_console_script_is_named(wheel, names):

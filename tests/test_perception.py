@@ -1,5 +1,6 @@
 import json
 import shlex
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -57,6 +58,35 @@ def test_layouts_and_inputs_are_flat_options():
     assert perception.spec["encoder_config"]["patch"] == 6
     with pytest.raises(TypeError, match=r"encoder 'multizoom': no option 'pach'; known: channels, .*patch"):
         Perception.build(source, pach=6)
+
+
+def test_features_are_taken_over_as_far_as_they_fit_and_the_others_named(tiny):
+    digits, search = make_source("digits", "train", canvas=60), make_source("search", "train", canvas=60, candidates=2)
+    learned, other = Perception.build(digits, **tiny), Perception.build(digits, **tiny, seed=1)
+    assert other.take_features(learned, "learned") == []
+    for name, tensor in learned.encoder.state_dict().items():
+        assert torch.equal(other.encoder.state_dict()[name], tensor)
+    asked = Perception.build(search, **tiny)
+    new, theirs = asked.take_features(learned, "learned"), learned.encoder.state_dict()
+    mine = asked.encoder.state_dict()
+    assert new == [name for name in mine if not (name in theirs and torch.equal(mine[name], theirs[name]))]
+    assert {"prompt.weight", "prompt.bias"} <= set(new) < set(mine)
+
+
+@pytest.mark.parametrize(("needed", "known", "said", "is_refused"), [
+    (True, True, None, False),
+    (True, False, None, True),
+    (False, False, None, False),
+    (True, False, True, False),
+    (True, True, False, True),
+])  # fmt: skip
+def test_a_task_that_needs_the_target_needs_a_source_that_knows_it(needed, known, said, is_refused, tiny):
+    perception = Perception.build(
+        make_source("digits", "train", canvas=60), task="locate" if needed else "classify", **tiny
+    )
+    source = type("Source", (), {"knows_target": known})
+    with pytest.raises(ValueError, match="needs to know where the target is") if is_refused else nullcontext():
+        perception.check_target_known(source, said)
 
 
 FINGERPRINTS = {  # of the shipped weights; a policy belongs to one of them

@@ -50,6 +50,13 @@ def test_it_learns(pretraining):
     assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
 
 
+def test_an_update_is_one_of_training_even_after_a_validation(pretraining):
+    job = pretraining()
+    job.perception.eval()
+    job.update()
+    assert job.perception.training
+
+
 @pytest.mark.parametrize("auxiliary_task", [None, "point"])
 def test_stopped_and_resumed_is_never_stopped(pretraining, auxiliary_task, tmp_path):
     whole, first, second = (pretraining(auxiliary_task=auxiliary_task) for _ in range(3))

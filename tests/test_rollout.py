@@ -6,8 +6,9 @@ from quick_agents import quick
 
 from foveal_agents.base import make_agent, read_policy
 from foveal_agents.rollout import collapse, evaluate, gaze_statistics, policy_gazes, rollout
-from foveal_env.make import make_world
+from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception
+from foveal_env.world import Rules, World
 
 
 def test_a_rollout_has_a_step_for_each_glimpse(small_world):
@@ -50,6 +51,44 @@ def test_an_evaluation_has_what_the_task_tells(searching):
     evaluation = evaluate(world, make_agent("raster", world), scenes=6)
     assert set(evaluation.info.columns) == {"distance", "path_length", "spl"}
     assert evaluation.info.columns["spl"].shape == (6,)
+
+
+@pytest.fixture
+def images_world(folder, tiny):
+    """A world of 40 whole images, of which 4 are for testing."""
+
+    def make(split):
+        source = make_source("folder", split, folder=str(folder))
+        return World(source, Perception.build(source, **tiny).frozen(), Rules(glimpses=1))
+
+    return make
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 32), ("validation", 4), ("test", 4)])
+def test_no_whole_image_counts_twice(split, count, images_world):
+    world = images_world(split)
+    agent = make_agent("raster", world)
+    with pytest.warns(UserWarning, match=f"asked for 100 scenes, evaluated all {count} {split} images, each once"):
+        evaluation = evaluate(world, agent, scenes=100)
+    scenes = world.scenes(evaluation.index)
+    shown = {(int(scenes.label[row]), scenes.images.pixels(row).numpy().tobytes()) for row in range(len(scenes))}
+    assert len(shown) == len(scenes) == count  # both classes have the same files
+    assert torch.equal(evaluation.index[:3], evaluate(world, agent, scenes=3).index)
+    assert len(evaluate(world, agent, scenes=100, repeat=True).index) == 100
+
+
+@pytest.mark.parametrize(
+    ("split", "options", "scenes", "said"),
+    [
+        ("test", {}, 1800, "1,800 test scenes of 360 images"),
+        ("validation", {"canvas": 28}, 900, "900 validation scenes of 180 images"),
+        ("test", {"canvas": 28, "clutter": 0}, 1800, "all 360 test images"),
+        ("test", {"canvas": 28, "clutter": 0}, 100, "100 of 360 test images"),
+        ("train", {"canvas": 28, "clutter": 0}, 1800, "1,800 train scenes of 1,257 images"),
+    ],
+)
+def test_a_source_says_how_many_images_its_scenes_show(split, options, scenes, said):
+    assert make_source("digits", split, **options).sample_text(scenes) == said
 
 
 def test_stage_1_follows_a_policy_as_it_was_trained(small_perception, tmp_path):

@@ -49,6 +49,81 @@ def test_stable_baselines_sees_the_right_terminal_observation(small_perception):
         vector.set_attr("world", None)
 
 
+def in_same_step(name, **options):
+    return gym.make_vec(
+        name,
+        num_envs=3,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP},
+        **options,
+    )
+
+
+def until_an_end(vector):
+    """Step at random until an episode ends; return the number of its row, and its info."""
+    vector.seed(0)
+    vector.reset()
+    for _ in range(100):
+        actions = np.stack([vector.action_space.sample() for _ in range(vector.num_envs)])
+        observations, _, ended, infos = vector.step(actions)
+        assert len(infos) == vector.num_envs
+        if ended.any():
+            row = int(ended.argmax())
+            assert infos[row]["terminal_observation"].shape == observations[row].shape
+            return row, infos[row]
+    raise AssertionError("no episode ended")
+
+
+@pytest.mark.parametrize("name", ["ClipReward", "NormalizeReward", "RescaleAction", "RecordEpisodeStatistics"])
+def test_stable_baselines_takes_a_wrapped_batch(name, small_perception):
+    batch = gym.make_vec("foveal_env/Classify-v0", num_envs=3, perception=small_perception, glimpses=2)
+    more = {"ClipReward": (-1, 1), "RescaleAction": (np.float32(-2), np.float32(2))}.get(name, ())
+    vector = Sb3VecEnv(getattr(gym.wrappers.vector, name)(batch, *more))
+    _, info = until_an_end(vector)
+    assert {"prediction", "score", "scene", "is_success"} <= info.keys()
+    assert info["TimeLimit.truncated"] is False
+    assert vector.get_attr("world")[0] is batch.world
+    if name == "RecordEpisodeStatistics":
+        assert info["episode"]["l"] == 2
+    model = PPO("MlpPolicy", vector, n_steps=4, batch_size=4, device="cpu").learn(12)
+    assert len(model.ep_info_buffer) == (6 if name == "RecordEpisodeStatistics" else 0)
+
+
+def test_a_truncated_episode_is_told_from_one_that_ended():
+    _, info = until_an_end(Sb3VecEnv(in_same_step("Pendulum-v1", max_episode_steps=5)))
+    assert info.keys() == {"terminal_observation", "TimeLimit.truncated"}
+    assert info["TimeLimit.truncated"] is True
+    _, info = until_an_end(Sb3VecEnv(in_same_step("CartPole-v1")))
+    assert info["TimeLimit.truncated"] is False
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])
+def test_stable_baselines_trains_on_other_peoples_batches(name):
+    vector = Sb3VecEnv(in_same_step(name, max_episode_steps=5))
+    model = PPO("MlpPolicy", vector, n_steps=8, batch_size=8, device="cpu").learn(48)
+    assert model.num_timesteps == 48
+    assert np.isfinite(model.rollout_buffer.rewards).all()
+
+
+def test_a_batch_in_another_mode_or_none_is_refused(small_perception):
+    other = gym.make_vec("Pendulum-v1", num_envs=2, vectorization_mode="sync")
+    with pytest.raises(ValueError, match=r"needs autoreset_mode 'SameStep', got 'NextStep'; make the batch in that"):
+        Sb3VecEnv(other)
+    with pytest.raises(ValueError, match="SameStep"):
+        Sb3VecEnv(gym.wrappers.vector.ClipReward(other, -1, 1))
+    other.metadata = {}
+    with pytest.raises(ValueError, match="its metadata tells none"):
+        Sb3VecEnv(other)
+    with pytest.raises(TypeError, match=r"takes a vector environment, as of gym\.make_vec, got OrderEnforcing"):
+        Sb3VecEnv(gym.make("foveal_env/Classify-v0", perception=small_perception, disable_env_checker=True))
+
+
+@pytest.mark.parametrize("name", ["foveal_env/Classify-v0", "Pendulum-v1"])
+def test_an_agent_for_an_environment_says_that_it_wants_a_world(name):
+    with pytest.raises(TypeError, match=r"made for a world, got \w+: pass env.unwrapped.world"):
+        make_agent("grpo", gym.make(name))
+
+
 def test_stable_baselines_takes_the_single_environment_as_it_is(small_perception):
     env = gym.make("foveal_env/Classify-v0", perception=small_perception, glimpses=2)
     with pytest.warns(UserWarning, match="unconventional shape"):  # (N, D); MlpPolicy flattens it

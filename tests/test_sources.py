@@ -1,9 +1,11 @@
 """The contract of a source, run on every one; and scenes of one picture."""
 
+import dataclasses
 import os
 
 import pytest
 import torch
+from image_files import write_folder
 
 from foveal_encoders.base import Layout
 from foveal_env.make import make_source
@@ -11,7 +13,7 @@ from foveal_env.retina import extract
 from foveal_env.sources import SOURCES
 from foveal_env.sources.base import SPLITS, split_training
 from foveal_env.sources.canvas import SmallPictures
-from foveal_env.sources.digits import OnePicture
+from foveal_env.sources.digits import OnePicture, lay_one
 
 DATA_SETS = ("mnist", "fashion_mnist", "kmnist", "cifar10", "imagenette")
 
@@ -107,12 +109,52 @@ def test_a_tenth_of_a_training_part_validates():
 
 
 @pytest.mark.parametrize(
-    ("name", "counts"), [("mnist", [900, 100, 100]), ("cifar10", [90, 10, 20]), ("imagenette", [36, 4, 12])]
+    ("name", "counts"), [("mnist", [900, 100, 100]), ("cifar10", [90, 10, 100]), ("imagenette", [36, 4, 48])]
 )
 def test_data_sets_are_split_into_training_validation_and_test(name, counts, open_source):
     sources = [open_source(name, split) for split in SPLITS]
     assert [source.count for source in sources] == counts
     assert len({source.classes for source in sources}) == 1
+
+
+def check_fair(source, counts):
+    """The classes among the first n scenes are as frequent as among all, within four standard deviations."""
+    total = len(source.sample(source.count))
+    label = torch.cat([source.scenes(part).label for part in source.sample(total).split(100)])
+    share = label.bincount(minlength=len(source.classes)) / total
+    for count in counts:
+        found = label[:count].bincount(minlength=len(source.classes)) / count
+        deviation = (share * (1 - share) / count * (total - count) / (total - 1)).sqrt()
+        assert (found - share).abs().max() <= (4 * deviation).max() + 1e-6, (count, found)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_the_first_scenes_are_a_fair_sample(name, split, open_source):
+    source = open_source(name, split, **({"canvas": [60, 90]} if name == "ladder" else {}))
+    check_fair(source, {max(1, source.count * part // 8) for part in (1, 2, 4, 6)})
+
+
+@pytest.mark.parametrize("own", [("train", "val"), ("train", "test"), ("train", "val", "test")], ids=" ".join)
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_first_scenes_of_a_folder_with_splits_of_its_own_are_a_fair_sample(own, split, tmp_path):
+    for part in own:
+        write_folder(tmp_path / part, classes=("cat", "dog", "fox"), count=30)
+    source = make_source("folder", split, folder=str(tmp_path))
+    check_fair(source, {max(1, source.count * part // 8) for part in (1, 2, 4, 6)})
+
+
+def test_scenes_of_a_whole_test_part_are_the_same_whatever_its_order(open_source):
+    source = open_source("mnist", canvas=60)
+    index = torch.arange(200)
+    places = source.pictures.places(index)
+    assert not torch.equal(places[:100], index[:100])
+    assert torch.equal(places[:100].sort().values, index[:100])
+    assert torch.equal(places[100:], places[:100] + 100)
+    scenes = source.scenes(index)
+    assert torch.equal(scenes.label, source.pictures.labels[places % 100])
+    in_file_order = dataclasses.replace(source.pictures, order=None)
+    assert torch.equal(lay_one(in_file_order, places, split="test", canvas=60, pieces=8).box, scenes.box)
 
 
 def test_evaluation_scenes_show_every_picture_once():

@@ -12,7 +12,7 @@ from foveal_env import IDS, QUESTIONS
 
 POLICY, RANDOM = "grpo", "random"
 BOUNDS = ("oracle", "greedy_oracle")  # they know the truth
-NO_RULES = {*BOUNDS, POLICY, RANDOM, "ppo", "a2c", "exhaustive"}  # all else is a rule
+NO_BASELINES = {*BOUNDS, POLICY, RANDOM, "ppo", "a2c", "exhaustive"}  # all others are baselines
 
 
 class Scores(NamedTuple):
@@ -58,17 +58,19 @@ def report() -> None:
     lines = []
     for name, (figure, values) in scores().items():
         short = name.partition("/")[2]
-        rule = best(set(values) - NO_RULES, values)
+        baseline = best(set(values) - NO_BASELINES, values)
         bound = best(set(values) & set(BOUNDS), values)
-        cells = {agent: with_interval(values[agent], scale=100) for agent in (RANDOM, rule, POLICY, bound)}
+        cells = {agent: with_interval(values[agent], scale=100) for agent in (RANDOM, baseline, POLICY, bound)}
         page = f"[{short}](docs/environments/{short}.md)"
         episode = f"{IDS[name].get('glimpses', 4)} glimpses{' or success' if 'Search' in name else ''}"
-        rules = [page, QUESTIONS[name], "gaze", "gain", episode, figure]
-        lines.append([*rules, cells[RANDOM], f"{cells[rule]} {rule}", cells[POLICY], f"{cells[bound]} {bound}"])
-    heads = ["id", "question", "action", "reward", "episode", "figure, %", "random", "best rule", "GRPO", "bound"]
+        facts = [page, QUESTIONS[name], "gaze", "gain", episode, figure]
+        lines.append([*facts, cells[RANDOM], f"{cells[baseline]} {baseline}", cells[POLICY], f"{cells[bound]} {bound}"])
+    heads = ["id", "question", "action", "reward", "episode", "figure, %", "random", "best baseline", "GRPO", "bound"]
     caption = (
-        "After the last glimpse, on test scenes; ±: half width of the 95 % interval over seeds. A rule learns nothing. "
-        "A bound knows the truth. `python -m benchmarks.environments` makes the table."
+        "After the last glimpse, on test scenes; ±: half width of the 95 % interval over 3 (Classify) or 5 seeds. "
+        "Baselines learn nothing. The bound knows where the target is, or the label; a count has none. "
+        "GRPO's settings and rewards differ by id. "
+        "`python -m benchmarks.agents`, `.search` and `.environments` make it again."
     )
     put_in(ROOT / "README.md", "environments", f"{table(heads, lines)}\n\n{caption}")
     print(table(heads, lines))

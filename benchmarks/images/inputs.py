@@ -6,6 +6,8 @@ from torch import Tensor
 from foveal_encoders.base import Inputs, Layout
 from foveal_encoders.multizoom import MultiZoom
 from foveal_env.make import make_source
+from foveal_env.sources.files import FileImages
+from foveal_env.sources.pictures import WholeImages
 
 LAYOUT = Layout(patch=16, zooms=8, zoom_range=(0.0, 5.0))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -33,7 +35,11 @@ def photographs(count: int = 24) -> list[Tensor]:
     from sklearn.datasets import load_sample_images
 
     found = [torch.from_numpy(photo.copy()).permute(2, 0, 1) for photo in load_sample_images().images]
-    images = make_source("imagenette", "test").scenes(torch.arange(0, 40 * count, 40)).images
+    source = make_source("imagenette", "test")
+    assert isinstance(source, WholeImages)
+    assert isinstance(source.images, FileImages)
+    numbers = sorted(range(source.count), key=source.images.paths.__getitem__)[: 40 * count : 40]
+    images = source.scenes(torch.tensor(numbers)).images
     return found + [images.pixels(row) for row in range(count)]
 
 

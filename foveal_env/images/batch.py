@@ -17,7 +17,7 @@ as in the paper, and of 64 bits, interpolated. A glimpse has eight zooms of 16 p
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Protocol
@@ -46,6 +46,15 @@ class ImageOnDisk(Protocol):
 
 
 @dataclass(frozen=True)
+class Known:
+    """What is known of a batch of images without a look at its tensors, for which a device would have to be waited."""
+
+    longest: int = 0  # longest side of any image in px, or more; 0 if it is not known
+    pyramid: int = 0  # texels of every pyramid, if all have as many and each begins at a multiple of that; 0 if not
+    is_compact: bool = False  # whether every texel is known to belong to one of the images
+
+
+@dataclass(frozen=True)
 class Images(Batch):
     """B prepared images. Their pyramids lie one after another, so mixed sizes need no padding."""
 
@@ -53,19 +62,24 @@ class Images(Batch):
     offset: Tensor  # [B] int64, first texel of each image
     size: Tensor  # [B, 2] int64 (H, W) in px
     slides: tuple[ImageOnDisk | None, ...] = ()  # B of them, None for an image in memory; () if all are in memory
+    known: Known = Known()
 
     @staticmethod
     def prepare(images: Tensor | Sequence[Tensor | ImageOnDisk]) -> "Images":
         """Prepare images.
 
         Args:
-            images: one uint8 tensor [B, C, H, W], or B of [C, H, W] uint8, of any sizes, and of images on disk.
+            images: one uint8 tensor [B, C, H, W], or B of [C, H, W] uint8, of any sizes, and of images on disk. Pixels
+                are 0 to 255, and rows go along y. C is 1 for grey and 3 for colour; more are possible.
 
         Raises:
-            ValueError: there is no image, one is not uint8 or has no pixels, or their channels differ.
+            ValueError: there is no image, one is not uint8 or has no pixels, or their channels differ; or it is none
+                of these, such as an array of NumPy.
         """
         if isinstance(images, Tensor):
             return _prepare([_checked(images, 4)])
+        if not isinstance(images, Sequence):
+            raise ValueError(f"images are a tensor or a sequence of them, got {type(images).__name__}")
         if not images:
             raise ValueError("no images to prepare")
         in_memory = [_checked(image, 3)[None] for image in images if isinstance(image, Tensor)]
@@ -85,8 +99,8 @@ class Images(Batch):
         paint(canvas.zero_())
         offset = torch.arange(count, device=device) * length
         size = torch.tensor([[height, width]], device=device).repeat(count, 1)
-        fill_levels(texels, offset, size)
-        return Images(texels, offset, size)
+        fill_levels(texels, offset, size, (height, width))
+        return Images(texels, offset, size, known=Known(max(height, width), length, is_compact=True))
 
     @classmethod
     def cat(cls, parts: "Sequence[Images]") -> "Images":
@@ -98,11 +112,19 @@ class Images(Batch):
         shifts = accumulate((len(part.texels) for part in parts), initial=0)
         offset = torch.cat([part.offset + shift for part, shift in zip(parts, shifts, strict=False)])
         slides = [slide for part in parts for slide in part.slides or (None,) * len(part)]
-        return cls(texels, offset, torch.cat([part.size for part in parts]), tuple(slides) if any(slides) else ())
+        longest, pyramid = ([getattr(part.known, name) for part in parts] for name in ("longest", "pyramid"))
+        known = Known(
+            longest=max(longest) if all(longest) else 0,
+            pyramid=pyramid[0] if len(set(pyramid)) == 1 else 0,
+            is_compact=all(part.known.is_compact for part in parts),
+        )
+        return cls(
+            texels, offset, torch.cat([part.size for part in parts]), tuple(slides) if any(slides) else (), known
+        )
 
     def to(self, device: torch.device | str) -> "Images":
         """Return the batch on `device`; slides stay where they are, on disk."""
-        return Images(self.texels.to(device), self.offset.to(device), self.size.to(device), self.slides)
+        return Images(self.texels.to(device), self.offset.to(device), self.size.to(device), self.slides, self.known)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -127,19 +149,34 @@ class Images(Batch):
         slides: list[ImageOnDisk | None] = []
         if self.slides:
             slides = [self.slides[row] for row in torch.arange(len(self), device=self.offset.device)[index].tolist()]
-        return Images(self.texels, self.offset[index], self.size[index], tuple(slides) if any(slides) else ())
+        slides_left = tuple(slides) if any(slides) else ()
+        known = replace(self.known, is_compact=False)
+        return Images(self.texels, self.offset[index], self.size[index], slides_left, known)
 
     def compact(self) -> "Images":
         """Return the same images without pyramids that are not theirs, if `rows` has left some out."""
+        if self.known.is_compact:
+            return self
+        if self.known.pyramid:
+            return self._compact_of_one_length(self.known.pyramid)
         held = self.size
         if self.slides:
             held = held * torch.tensor([[slide is None] for slide in self.slides], device=held.device)
-        length = levels(held)[2]
-        if int(length.sum()) >= len(self.texels):
+        length = levels(held, self.known.longest)[2]
+        offsets, lengths = torch.stack([self.offset, length]).tolist()
+        if sum(lengths) >= len(self.texels):
             return self
-        parts = zip(self.offset.tolist(), length.tolist(), strict=True)
+        parts = zip(offsets, lengths, strict=True)
         texels = torch.cat([self.texels[first : first + count] for first, count in parts])
-        return Images(texels, length.cumsum(0) - length, self.size, self.slides)
+        begin = length.cumsum(0) - length
+        return Images(texels, begin, self.size, self.slides, replace(self.known, is_compact=True))
+
+    def _compact_of_one_length(self, length: int) -> "Images":
+        if len(self) * length >= len(self.texels):
+            return self
+        texels = self.texels.view(-1, length, self.channels).index_select(0, self.offset // length).flatten(0, 1)
+        begin = torch.arange(len(self), device=self.offset.device) * length
+        return Images(texels, begin, self.size, self.slides, replace(self.known, is_compact=True))
 
     def pixels(self, row: int) -> Tensor:
         """Return one image again, [C, H, W] uint8, exactly as it was given; of a slide, a smaller one."""
@@ -173,7 +210,8 @@ class Images(Batch):
             raise ValueError(f"{len(self)} images, but centres {list(centre.shape)} and sides {list(side.shape)}")
         if self.slides:
             return self._with_slides(centre, side, patch)
-        return box_averages(self.texels, self.offset, self.size, centre, side, patch)
+        longest = self.known.longest
+        return box_averages(self.texels, self.offset, self.size, centre, side, patch, longest=longest)
 
     def _with_slides(self, centre: Tensor, side: Tensor, patch: int) -> Tensor:
         check_squares(centre, side)
@@ -189,24 +227,29 @@ class Images(Batch):
 
 def _checked(images: Tensor, dimensions: int) -> Tensor:
     if images.dtype != torch.uint8 or images.ndim != dimensions or not images.numel():
+        wanted = "[B, C, H, W]" if dimensions == 4 else "[C, H, W]"
         raise ValueError(
-            f"images are uint8 of shape [C, H, W] with no empty side, "
-            f"got {images.dtype} of shape {list(images.shape[dimensions - 3 :])}"
+            f"images are uint8 (0 to 255) of shape {wanted} with no empty side, "
+            f"got {str(images.dtype).removeprefix('torch.')} of shape {list(images.shape)}"
         )
     return images
 
 
 def _on_disk(image: ImageOnDisk) -> Images:
-    """Return a batch of one, which holds no texels."""
+    """Return a batch of one, which holds no texels; ValueError if it cannot be averaged."""
+    if not hasattr(image, "box_averages"):
+        raise ValueError(f"images are uint8 tensors [C, H, W] or images on disk, got {type(image).__name__}")
     none = torch.empty(0, image.channels, dtype=torch.uint8)
-    return Images(none, torch.zeros(1, dtype=torch.int64), torch.tensor([image.size]), (image,))
+    known = Known(max(image.size), is_compact=True)
+    return Images(none, torch.zeros(1, dtype=torch.int64), torch.tensor([image.size]), (image,), known)
 
 
 def _prepare(stacks: list[Tensor]) -> Images:
     """Prepare stacks [B, C, H, W], each of one size."""
     channels, device = stacks[0].shape[1], stacks[0].device
     if any(stack.shape[1] != channels for stack in stacks):
-        raise ValueError("images of one batch must have the same number of channels")
+        numbers = sorted({stack.shape[1] for stack in stacks})
+        raise ValueError(f"images [C, H, W] of one batch must have the same number of channels, got {numbers}")
     lengths = [pyramid_length(*stack.shape[2:]) for stack in stacks]
     rooms = [len(stack) * length for stack, length in zip(stacks, lengths, strict=True)]
     texels = torch.empty(sum(rooms), channels, dtype=torch.uint8, device=device)
@@ -218,5 +261,7 @@ def _prepare(stacks: list[Tensor]) -> Images:
         offsets += range(first, first + count * length, length)
     offset = torch.tensor(offsets, device=device)
     size = torch.tensor([tuple(stack.shape[2:]) for stack in stacks for _ in range(len(stack))], device=device)
-    fill_levels(texels, offset, size)
-    return Images(texels, offset, size)
+    shapes = [(int(stack.shape[2]), int(stack.shape[3])) for stack in stacks]
+    fill_levels(texels, offset, size, shapes[0] if len(set(shapes)) == 1 else None)
+    pyramid = lengths[0] if len(set(lengths)) == 1 else 0
+    return Images(texels, offset, size, known=Known(max(map(max, shapes)), pyramid, is_compact=True))

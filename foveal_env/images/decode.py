@@ -119,6 +119,7 @@ def _grey_of_tiff(image: TiffImagePlugin.TiffImageFile) -> Grey:
     """Return what grey values of a TIFF mean; ValueError for a kind that Pillow would show wrongly."""
     tags = image.tag_v2
     kind, bits = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION), tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))[0]
+    kind = -1 if kind is None else int(kind)
     count, extra = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1), tags.get(TiffImagePlugin.EXTRASAMPLES, ())
     in_planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and count > 1
     if in_planes and (len(extra) > 1 or 0 in extra or count != WITH_PLANES.get(kind, 0) + len(extra)):

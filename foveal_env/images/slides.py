@@ -113,7 +113,7 @@ class Slide:
             [K, C, P, P] float32 in [0, 1].
         """
         number = torch.tensor([self.level(box) for box in (side / patch).tolist()])
-        out = torch.empty(len(side), self.channels, patch, patch)
+        out = torch.empty(len(side), self.channels, patch, patch, dtype=torch.float32)
         wide = number == len(self._levels)
         if wide.any():
             scale = torch.tensor(self._overview_scale)

@@ -30,7 +30,15 @@ LANES = 16  # a power of two
 
 
 def box_averages(
-    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, patch: int, *, finest: float = FINEST
+    texels: Tensor,
+    offset: Tensor,
+    size: Tensor,
+    centre: Tensor,
+    side: Tensor,
+    patch: int,
+    *,
+    finest: float = FINEST,
+    longest: int = 0,
 ) -> Tensor:
     """Cut squares out of images and average each over P x P boxes.
 
@@ -42,15 +50,17 @@ def box_averages(
         side: [B, K] float32, their sides in px, above 0.
         patch: boxes along a side, P.
         finest: texels across a box, at least, in every level but the first.
+        longest: longest side of any image in px, or more; 0 if it is not known.
 
     Returns:
-        [B, K, C, P, P] float32 in [0, 1], rows along y, without a gradient.
+        [B, K, C, P, P] float32 in [0, 1], rows along y, without a gradient. On another device than the CPU, an
+        impossible square is NaN: to look at its numbers, the device would have to be waited for at every glimpse.
 
     Raises:
-        ValueError: a centre or a side is NaN or infinite, or a side is not above 0.
+        ValueError: on the CPU, a centre or a side is NaN or infinite, or a side is not above 0.
     """
     form = dispatch(texels, compiled=box_averages_compiled, in_tensors=box_averages_in_tensors)
-    return form(texels, offset, size, centre, side, patch, finest=finest)
+    return form(texels, offset, size, centre, side, patch, finest=finest, longest=longest)
 
 
 def check_squares(centre: Tensor, side: Tensor) -> None:
@@ -64,11 +74,22 @@ def check_squares(centre: Tensor, side: Tensor) -> None:
 
 @torch.no_grad()
 def box_averages_in_tensors(
-    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, patch: int, *, finest: float = FINEST
+    texels: Tensor,
+    offset: Tensor,
+    size: Tensor,
+    centre: Tensor,
+    side: Tensor,
+    patch: int,
+    *,
+    finest: float = FINEST,
+    longest: int = 0,
 ) -> Tensor:
     """Compute `box_averages` on any device: each patch is rows x window of texels x columns."""
-    check_squares(centre, side)
-    starts, sizes, _ = levels(size)
+    if side.is_cpu:
+        check_squares(centre, side)
+    is_possible = torch.isfinite(centre).all(dim=-1) & torch.isfinite(side) & (side > 0)
+    centre, side = torch.where(is_possible[..., None], centre, 0.0), torch.where(is_possible, side, 1.0)
+    starts, sizes, _ = levels(size, longest)
     box = side / patch
     level = (torch.log2(box / finest)).floor().clamp(min=0).long()  # [B, K]
     level = torch.minimum(level, (sizes.amax(dim=2) > 1).sum(dim=1, keepdim=True))
@@ -88,7 +109,8 @@ def box_averages_in_tensors(
     line = start[..., None] + torch.minimum(y, height - 1) * width
     window = texels[line[..., None] + torch.minimum(x, width - 1)[..., None, :]].float()  # [B, K, F, F, C]
     sums = torch.einsum("bkpf,bkfgc,bkqg->bkcpq", rows, window, columns)
-    return sums / (255 * (box / texel) ** 2).float()[..., None, None, None]
+    area = torch.where(is_possible, (255 * (box / texel) ** 2).float(), torch.nan)
+    return sums / area[..., None, None, None]
 
 
 def _weights(borders: Tensor, first: Tensor, place: Tensor) -> Tensor:
@@ -99,11 +121,20 @@ def _weights(borders: Tensor, first: Tensor, place: Tensor) -> Tensor:
 
 
 def box_averages_compiled(
-    texels: Tensor, offset: Tensor, size: Tensor, centre: Tensor, side: Tensor, patch: int, *, finest: float = FINEST
+    texels: Tensor,
+    offset: Tensor,
+    size: Tensor,
+    centre: Tensor,
+    side: Tensor,
+    patch: int,
+    *,
+    finest: float = FINEST,
+    longest: int = 0,
 ) -> Tensor:
     """Compute `box_averages` on the CPU."""
     (batch, count), channels = side.shape, texels.shape[1]
-    out, impossible = torch.empty(batch, count, channels, patch, patch), np.zeros(1, dtype=bool)
+    out = torch.empty(batch, count, channels, patch, patch, dtype=torch.float32)
+    impossible = np.zeros(1, dtype=bool)
     flat = texels.numpy().reshape(-1)
     arrays = (
         # Whole lanes are read. The windows of a tiny image may be longer than all of its pyramid. Of a larger one the
@@ -173,8 +204,9 @@ def _patch(texels, start, channels, width, bottom, right, x, y, box, rows, colum
     if not (x < right and y < bottom and x + patch * box > 0 and y + patch * box > 0):
         out[:] = 0
         return
-    left = int(max(0.0, math.floor(x)))
-    length = (int(min(np.float64(width), math.ceil(x + patch * box) + 1.0)) - left) * channels
+    # Numba's math.floor and math.ceil return whole numbers of 64 bits, in which a huge patch does not end.
+    left = int(max(0.0, np.floor(x)))
+    length = (int(min(np.float64(width), np.ceil(x + patch * box) + 1.0)) - left) * channels
     stride, lowest = width * channels, math.ceil(bottom) - 1
     window = start + left * channels
     last_line = int(min(max(y + patch * box, 0.0), np.float64(lowest)))

@@ -16,17 +16,18 @@ from foveal_env.kernels.threads import compile_, share
 FINEST = 4.0  # texels across a box, at least, unless the box is narrower than that in the image itself
 
 
-def levels(size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def levels(size: Tensor, longest: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Return where the levels of pyramids lie.
 
     Args:
         size: [B, 2] (H, W) in px.
+        longest: longest side of any image in px, or more. 0: it is looked up, for which a device must be waited.
 
     Returns:
         Start of each level [B, L] relative to the first, size of each level [B, L, 2] and length of each pyramid [B],
         in texels. L is the number of levels of the largest image. Levels after the single texel have no length.
     """
-    count = max(1, math.ceil(math.log2(max(1, int(size.max())))) + 1)
+    count = max(1, math.ceil(math.log2(max(1, longest or int(size.max())))) + 1)
     halvings = 2 ** torch.arange(count, device=size.device)
     sizes = (size[:, None] + halvings[:, None] - 1) // halvings[:, None]
     texels = sizes.prod(dim=2)
@@ -44,7 +45,7 @@ def pyramid_length(height: int, width: int) -> int:
     return length
 
 
-def fill_levels(texels: Tensor, offset: Tensor, size: Tensor) -> None:
+def fill_levels(texels: Tensor, offset: Tensor, size: Tensor, shape: tuple[int, int] | None = None) -> None:
     """Fill the levels above the first of B pyramids, in place.
 
     A texel is the average of 2 x 2; an odd last one counts twice. Half a grey value is rounded up in every other texel
@@ -54,22 +55,30 @@ def fill_levels(texels: Tensor, offset: Tensor, size: Tensor) -> None:
         texels: [V, C] uint8, of which the first level of each pyramid is set.
         offset: [B] int64, first texel of each pyramid.
         size: [B, 2] int64 (H, W) in px.
+        shape: (H, W) of all images, if they are known to be of one size. Otherwise a device must be waited for.
     """
-    dispatch(texels, compiled=fill_levels_compiled, in_tensors=fill_levels_in_tensors)(texels, offset, size)
+    form = dispatch(texels, compiled=fill_levels_compiled, in_tensors=fill_levels_in_tensors)
+    form(texels, offset, size, shape)
 
 
-def fill_levels_in_tensors(texels: Tensor, offset: Tensor, size: Tensor) -> None:
+def fill_levels_in_tensors(texels: Tensor, offset: Tensor, size: Tensor, shape: tuple[int, int] | None = None) -> None:
     """Compute `fill_levels` on any device, for all images of one size at a time."""
-    for shape in size.unique(dim=0):
-        start = offset[(size == shape).all(dim=1)]
-        height, width = shape.tolist()
-        while max(height, width) > 1:
-            place = torch.arange(height * width, device=texels.device)
-            level = _halve_in_tensors(texels[start[:, None] + place].unflatten(1, (height, width)))
-            start = start + height * width
-            height, width = level.shape[1:3]
-            place = torch.arange(height * width, device=texels.device)
-            texels[start[:, None] + place] = level.flatten(1, 2)
+    if shape is not None:
+        _fill_levels_of_one_size(texels, offset, *shape)
+        return
+    for one in size.unique(dim=0):
+        _fill_levels_of_one_size(texels, offset[(size == one).all(dim=1)], *one.tolist())
+
+
+def _fill_levels_of_one_size(texels: Tensor, start: Tensor, height: int, width: int) -> None:
+    """Fill the levels above the first, which begin at `start` [B], of images of height x width px."""
+    while max(height, width) > 1:
+        place = torch.arange(height * width, device=texels.device)
+        level = _halve_in_tensors(texels[start[:, None] + place].unflatten(1, (height, width)))
+        start = start + height * width
+        height, width = level.shape[1:3]
+        place = torch.arange(height * width, device=texels.device)
+        texels[start[:, None] + place] = level.flatten(1, 2)
 
 
 def _halve_in_tensors(level: Tensor) -> Tensor:
@@ -84,7 +93,7 @@ def _halve_in_tensors(level: Tensor) -> Tensor:
     return ((total + 1 + odd) >> 2).to(torch.uint8)
 
 
-def fill_levels_compiled(texels: Tensor, offset: Tensor, size: Tensor) -> None:
+def fill_levels_compiled(texels: Tensor, offset: Tensor, size: Tensor, shape: tuple[int, int] | None = None) -> None:
     """Compute `fill_levels` on the CPU."""
     arrays = texels.numpy().reshape(-1), texels.shape[1], offset.numpy(), np.ascontiguousarray(size.numpy())
     share(lambda first, last: _fill_levels(*arrays, first, last), len(offset), seconds=2e-10 * texels.numel())

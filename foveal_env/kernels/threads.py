@@ -1,7 +1,12 @@
-"""How kernels are compiled and shared out among threads, and pools of threads that survive a fork.
+"""How kernels are compiled and shared out among threads, and what lets threads survive a fork.
 
 Numba compiles a kernel at its first call and keeps the result on disk. Plain Python threads share the work, because
 compiled code lets go of the interpreter. Numba's own pool would end a forked process.
+
+Torch's threads do not survive a fork: a forked child that computes with more than one waits for ever for threads that
+only its parent has (libgomp). So torch uses one thread in every child that is forked after this module was imported.
+Forked environments (`gym.vector.AsyncVectorEnv`, Stable-Baselines3's `SubprocVecEnv`) are many: one thread each is what
+they need besides. A child that is spawned, or comes from a server of forks, starts torch anew and keeps its own number.
 """
 
 import os
@@ -14,7 +19,17 @@ from numba import njit
 
 WORTH = 1e-3  # s of work that pay for one more thread: a thread of torch's may still spin on its core
 
-compile_ = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def compile_(function: Callable) -> Any:
+    """Compile a kernel at its first call; the result is kept on disk, if there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # neither this folder nor a home can be written to
+        return njit(**options)(function)
 
 
 class Threads:

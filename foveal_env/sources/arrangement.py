@@ -31,6 +31,7 @@ class Arrangement(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
 
     def __init__(self, split: str, pictures: PictureSet, surface: Canvas, *, scales: Sequence[int]):
         super().__init__(split)
@@ -73,21 +74,35 @@ class Arrangement(Source):
             index: [B] int64.
             question: number of the question, one or [B]. The image of a scene is the same for every question.
         """
-        question = torch.as_tensor(question).expand(len(index))
+        question = torch.as_tensor(question)
+        self.check_question(question)
+        question = question.expand(len(index)).to(index.device)
+        if self.canvas is not None:
+            return self.compose(index, question, self.canvas)
         return Scenes.by_group(
             self.draw(index, 0) % len(self.canvases),
             lambda number, rows: self.compose(index[rows], question[rows], self.canvases[number]),
         )
 
+    def check_question(self, question: Tensor) -> None:
+        """Raise ValueError unless scenes can be asked the questions of these numbers; any by default."""
+
     def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return the box of any of the pictures, [B, 4], whatever is asked: a gaze gives nothing away."""
-        which = torch.randint(len(self.sides), (len(scenes),), generator=generator)
-        box, canvases, index = scenes.box.clone(), scenes.images.size[:, 0].cpu(), scenes.index.cpu()
+        index = scenes.index
+        which = torch.randint(len(self.sides), (len(scenes),), generator=generator).to(index.device)
+        if self.canvas is not None:
+            return self._boxes_of(index, which, self.canvas)
+        box, canvases = scenes.box.clone(), scenes.images.size[:, 0].cpu()
         for canvas in self.canvases:
-            rows = (canvases == canvas).nonzero().flatten()
-            corner = self.corners(index[rows], canvas)[torch.arange(len(rows)), which[rows]]
-            box[rows] = boxes_at(corner, self.sides[which[rows]], canvas).to(box)
+            rows = (canvases == canvas).nonzero().flatten().to(index.device)
+            box[rows] = self._boxes_of(index[rows], which[rows], canvas)
         return box
+
+    def _boxes_of(self, index: Tensor, which: Tensor, canvas: int) -> Tensor:
+        """Return the box of picture number `which` [B] of each scene, [B, 4]."""
+        row = torch.arange(len(index), device=index.device)
+        return boxes_at(self.corners(index, canvas)[row, which], self.sides.to(index.device)[which], canvas)
 
     def draw(self, index: Tensor, *salt: int | Tensor) -> Tensor:
         """Return random numbers >= 0 that depend on index, split and salt."""
@@ -95,25 +110,25 @@ class Arrangement(Source):
 
     def order(self, index: Tensor) -> Tensor:
         """Return the classes in a random order for each scene, [B, classes]."""
-        return self.draw(index[:, None], 4, torch.arange(len(self.classes))).argsort(dim=1)
+        return self.draw(index[:, None], 4, _range(len(self.classes), index)).argsort(dim=1)
 
     def corners(self, index: Tensor, canvas: int) -> Tensor:
         """Return the top-left corners (x, y) of the pictures in px, [B, M, 2]: one picture to a cell of a grid."""
-        cells, count = canvas // self.cell, len(self.sides)
+        cells, sides, count = canvas // self.cell, self.sides.to(index.device), len(self.sides)
         blocks = min(cells**2, MAX_BLOCKS)
         # The M smallest of random numbers are M different cells; on large canvases, of blocks of cells.
-        block = self.draw(index[:, None], 1, torch.arange(blocks)).argsort(dim=1)[:, :count]
+        block = self.draw(index[:, None], 1, _range(blocks, index)).argsort(dim=1)[:, :count]
         first, end = block * cells**2 // blocks, (block + 1) * cells**2 // blocks
-        cell = first + self.draw(index[:, None], 2, torch.arange(count)) % (end - first)
-        room = (canvas // cells - GAP_PX - self.sides + 1)[:, None]
-        shift = self.draw(index[:, None, None], 3, torch.arange(2 * count).view(count, 2)) % room
+        cell = first + self.draw(index[:, None], 2, _range(count, index)) % (end - first)
+        room = (canvas // cells - GAP_PX - sides + 1)[:, None]
+        shift = self.draw(index[:, None, None], 3, _range(2 * count, index).view(count, 2)) % room
         return torch.stack([cell % cells, cell // cells], dim=-1) * (canvas // cells) + shift
 
     def pixels(self, number: Tensor, index: Tensor, salt: int = 0) -> Tensor:
         """Return pictures [B, M, s, s] by number [B, M], each warped a little in training if that was asked for."""
-        pixels = self.pictures.pixels[number.flatten()]
+        pixels = self.pictures.on(index.device).pixels[number.flatten()]
         if self.surface.augment and self.split == "train":
-            pixels = warp(pixels, scramble(index[:, None], 6 + salt, torch.arange(number.shape[1])).flatten())
+            pixels = warp(pixels, scramble(index[:, None], 6 + salt, _range(number.shape[1], index)).flatten())
         return pixels.unflatten(0, number.shape)
 
     def paint(self, index: Tensor, canvas: int, layers: list[tuple[Tensor, Tensor]]) -> Images:
@@ -128,13 +143,19 @@ class Arrangement(Source):
 
         def fill(texels: Tensor) -> None:
             if self.photos:
-                lay_under(texels[..., 0], self.photos, self.draw(index[:, None], 7, torch.arange(3)))
+                lay_under(texels[..., 0], self.photos, self.draw(index[:, None], 7, _range(3, index)))
             if pieces:
-                streams = torch.arange(5)[:, None, None], torch.arange(pieces)
-                add_clutter(texels[..., 0], self.pictures.pixels, scramble(self.draw(index, 8)[:, None], *streams))
+                streams = _range(5, index)[:, None, None], _range(pieces, index)
+                clutter = self.pictures.on(index.device).pixels
+                add_clutter(texels[..., 0], clutter, scramble(self.draw(index, 8)[:, None], *streams))
             for pixels, corner in layers:
-                own = torch.arange(corner.shape[0] * corner.shape[1]).view(corner.shape[:2])
+                own = _range(corner.shape[0] * corner.shape[1], index).view(corner.shape[:2])
                 flat = pixels.flatten(0, 1)
                 add_crops(texels[..., 0], flat, own, torch.zeros_like(corner), corner, side=flat.shape[-1])
 
-        return Images.painted(len(index), canvas, canvas, 1, fill)
+        return Images.painted(len(index), canvas, canvas, 1, fill, index.device)
+
+
+def _range(count: int, beside: Tensor) -> Tensor:
+    """Return range(count), [count] int64, on the device of another tensor."""
+    return torch.arange(count, device=beside.device)

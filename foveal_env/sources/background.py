@@ -46,7 +46,7 @@ def lay_under(canvas: Tensor, photos: Sequence[Tensor], draws: Tensor) -> None:
             _to_and_fro(begin % max(1, length - side + 1), side, length)
             for begin, length in zip(begins, photo.shape, strict=True)
         )
-        canvas[row] = photo[lines][:, columns]
+        canvas[row] = photo[lines][:, columns].to(canvas.device)
 
 
 def _own_photographs() -> list[Tensor]:

@@ -23,6 +23,7 @@ class SmallPictures:
     pixels: Tensor  # [n, s, s] uint8
     labels: Tensor  # [n] int64
     classes: tuple[str, ...]
+    order: Tensor | None = None  # [n] in which evaluation scenes show them; None if they lie in a random order
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -31,6 +32,22 @@ class SmallPictures:
     def side(self) -> int:
         """Side of a picture in px, s."""
         return self.pixels.shape[-1]
+
+    def on(self, device: torch.device) -> "SmallPictures":
+        """Return the pictures on a device, to which they are copied once."""
+        if device == self.pixels.device:
+            return self
+        if device not in self._copies:
+            order = None if self.order is None else self.order.to(device)
+            copy = SmallPictures(self.pixels.to(device), self.labels.to(device), self.classes, order)
+            # To count them, the device would have to be waited for.
+            copy.__dict__["class_sizes"] = self.class_sizes.to(device)
+            self._copies[device] = copy
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> "dict[torch.device, SmallPictures]":
+        return {}
 
     @cached_property
     def class_sizes(self) -> Tensor:
@@ -48,6 +65,16 @@ class SmallPictures:
     @cached_property
     def _rank_in_class(self) -> Tensor:  # [n] place of each picture among those of its class
         return self._by_class.argsort() - self._first_of_class[self.labels]
+
+    def places(self, index: Tensor) -> Tensor:
+        """Return what evaluation scenes are drawn from, [B] int64, by their index.
+
+        Every n indices in a row have the same places whatever the order: all pictures, and one scene of each.
+        """
+        if self.order is None:
+            return index
+        number = index % len(self)
+        return index - number + self.order.to(index.device)[number]
 
     def of_class(self, label: Tensor, draw: Tensor) -> Tensor:
         """Return the number of a picture of each class [...], by random numbers `draw` [...] >= 0."""
@@ -148,9 +175,9 @@ def boxes_at(corner: Tensor, side: int | Tensor, canvas: int) -> Tensor:
     Returns:
         [..., 4] float32 (x, y of the centre, width, height).
     """
-    extent = torch.as_tensor(side, device=corner.device).expand(corner.shape[:-1])[..., None]
+    extent = torch.as_tensor(side, dtype=torch.float32, device=corner.device).expand(corner.shape[:-1])[..., None]
     centre = (corner + extent / 2) / canvas * 2 - 1
-    return torch.cat([centre, (extent / canvas * 2).expand_as(centre)], dim=-1).float()
+    return torch.cat([centre, (extent / canvas * 2).expand_as(centre)], dim=-1)
 
 
 def warp(pictures: Tensor, index: Tensor) -> Tensor:
@@ -164,7 +191,7 @@ def warp(pictures: Tensor, index: Tensor) -> Tensor:
     draws = scramble(index, torch.arange(11, 14, device=index.device)[:, None]).float() / 2**52 - 1  # [3, B] in [-1, 1)
     angle, scale, shear = draws[0] * 0.21, 1 + draws[1] * 0.12, draws[2] * 0.15
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    line = (torch.arange(side, device=index.device) + 0.5) * (2 / side) - 1
+    line = (torch.arange(side, device=index.device, dtype=torch.float32) + 0.5) * (2 / side) - 1
     x, y = (
         torch.stack([part, other])[..., None] * line
         for part, other in ((cos, sin), (shear * cos - sin, shear * sin + cos))

@@ -7,6 +7,7 @@ position. Then the target picture is added at a uniform position. Sums are clipp
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 
 import torch
@@ -38,6 +39,7 @@ class OnePicture(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
     dataset: str
 
     def __init__(
@@ -57,20 +59,26 @@ class OnePicture(Source):
         if not isinstance(clutter, Integral) or clutter < 0:
             raise ValueError(f"clutter must be at least 0, in whole pieces, got {clutter!r}")
         self.canvas, self.canvases, self.clutter, self.augment = canvas, (canvas,), clutter, augment
+        if split != "train" and canvas == self.pictures.side and not clutter:
+            self.distinct_scenes = self.count  # nothing is drawn
 
     def scenes(self, index: Tensor) -> Scenes:
-        """Return the scenes with these indices; evaluation scene i shows picture i modulo their number."""
-        return lay_one(
-            self.pictures, index, split=self.split, canvas=self.canvases[0], pieces=self.clutter, augment=self.augment
+        """Return the scenes with these indices; evaluation scenes show the pictures in turn."""
+        place = self.pictures.on(index.device).places(index)
+        scenes = lay_one(
+            self.pictures, place, split=self.split, canvas=self.canvases[0], pieces=self.clutter, augment=self.augment
         )
+        return replace(scenes, index=index)
 
     @classmethod
     def small_pictures(cls, split: str, pictures: PictureSet) -> SmallPictures:
         """Return the pictures of a split; FileNotFoundError says how to get a data set that is not there."""
         data = open_dataset(cls.dataset, root=pictures.root, download=pictures.download, train=split != "test")
-        part = split_training(len(data.data), split)
+        part, order = split_training(len(data.data), split), None
+        if split == "test":
+            part, order = torch.arange(len(data.data)), part
         names = tuple(name.partition(" - ")[0] for name in data.classes)  # "0 - zero" in MNIST
-        return SmallPictures(data.data[part], data.targets[part], names)
+        return SmallPictures(data.data[part], data.targets[part], names, order)
 
 
 class Digits(OnePicture):
@@ -141,7 +149,7 @@ def lay_one(
     salt, device = SPLITS.index(split), index.device
     draws = scramble(index[:, None], salt, torch.arange(3, device=device))  # [B, 3]
     which = (draws[:, 0] if split == "train" else index) % len(pictures)
-    pixels = pictures.pixels.to(device)
+    pixels = pictures.on(device).pixels
     targets = pixels[which]
     if augment and split == "train":
         targets = warp(targets, index)
@@ -158,8 +166,8 @@ def lay_one(
 
     return Scenes(
         images=Images.painted(len(index), canvas, canvas, 1, paint, device),
-        label=pictures.labels.to(device)[which],
+        label=pictures.on(device).labels[which],
         box=boxes_at(corner, pictures.side, canvas),
-        prompt=torch.zeros(len(index), 0, device=device),
+        prompt=torch.zeros(len(index), 0, dtype=torch.float32, device=device),
         index=index,
     )

@@ -87,7 +87,7 @@ def _sound_files(files: Files, images: FileImages) -> Files:
         for first in range(0, len(files), BATCH_OF_FILES):
             faults += READERS.map(lambda file: images.fault(file[0]), files[first : first + BATCH_OF_FILES])
             bar.update(len(faults) - bar.n)
-    bad = [fault for fault in faults if fault]
+    bad = sorted(fault for fault in faults if fault)
     if not bad:
         return files
     names = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
@@ -109,12 +109,12 @@ def _class_files(folder: Path, split: str) -> tuple[Files, Sequence[str]]:
         order, tenth = shuffled(len(files)).tolist(), max(1, len(files) // 10)
         numbers = {"test": order[:tenth], "validation": order[tenth : 2 * tenth], "train": order[2 * tenth :]}[split]
         return [files[number] for number in numbers], classes
-    if split == "test":
-        return _walk(testing)
-    if test and validation:
-        return _walk(validation if split == "validation" else train)
-    files, classes = _walk(train)
-    return [files[number] for number in split_training(len(files), split).tolist()], classes
+    part = {"train": train, "validation": validation if test else train, "test": testing}[split] or train
+    files, classes = _walk(part)
+    if split == "train" and test and validation:
+        return files, classes
+    order = split_training(len(files), split if part == train else "test")
+    return [files[number] for number in order.tolist()], classes
 
 
 def _walk(folder: Path) -> tuple[Files, Sequence[str]]:

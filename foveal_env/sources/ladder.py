@@ -1,5 +1,7 @@
 """The same digits on canvases of several sizes in one batch: does what was learned on one size hold on another?"""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,7 @@ class Ladder(Source):
 
     channels = 1
     knows_target = True
+    any_device = True
 
     def __init__(
         self,
@@ -50,13 +53,17 @@ class Ladder(Source):
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices."""
-        which = scramble(index, SPLITS.index(self.split), 9) % len(self.canvases)
-        return Scenes.by_group(which, lambda number, rows: self._compose(index[rows], self.canvases[number]))
+        place = self.pictures.on(index.device).places(index)
+        if self.canvas is not None:
+            return replace(self._compose(place, self.canvas), index=index)
+        which = scramble(place, SPLITS.index(self.split), 9) % len(self.canvases)
+        scenes = Scenes.by_group(which, lambda number, rows: self._compose(place[rows], self.canvases[number]))
+        return replace(scenes, index=index)
 
-    def _compose(self, index: Tensor, canvas: int) -> Scenes:
+    def _compose(self, place: Tensor, canvas: int) -> Scenes:
         return lay_one(
             self.pictures,
-            index,
+            place,
             split=self.split,
             canvas=canvas,
             pieces=self.surface.pieces(canvas),
@@ -71,7 +78,7 @@ class Ladder(Source):
         """
         if not self.approach:
             return scenes.box
-        draw = torch.rand(2, len(scenes), 1, generator=generator).to(scenes.box.device)
+        draw = torch.rand(2, len(scenes), 1, dtype=torch.float32, generator=generator).to(scenes.box.device)
         side = scenes.box[:, 2:]
         larger = side * (2 / side) ** draw[0]
         return torch.cat([scenes.box[:, :2], torch.where(draw[1] < self.approach, larger, side)], dim=1)

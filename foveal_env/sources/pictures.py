@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,18 +38,36 @@ class WholeImages(Source):
         """Set what is shown: images, their labels [count] int64, and the names of the classes."""
         self.images, self.labels = images, labels
         self.classes, self.count = tuple(classes), len(labels)
+        self.distinct_scenes = self.count
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return the scenes with these indices; evaluation scene i is image i modulo their number."""
-        number = (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
+        number = self._numbers(index)
         images, number = self.images.read(number.cpu(), index.cpu())
         return Scenes(
             images=images,
             label=self.labels[number],
-            box=torch.full((len(index), 4), torch.nan),
-            prompt=torch.zeros(len(index), 0),
+            box=torch.full((len(index), 4), torch.nan, dtype=torch.float32),
+            prompt=torch.zeros(len(index), 0, dtype=torch.float32),
             index=index,
         )
+
+    def sample(self, scenes: int) -> Tensor:
+        """Return the indices of the first scenes that show different images; training scenes are drawn with return."""
+        if self.split != "train":
+            return super().sample(scenes)
+        wanted = drawn = self.at_most(scenes)
+        while True:
+            first_of: dict[int, int] = {}
+            for index, number in enumerate(self._numbers(torch.arange(drawn)).tolist()):
+                first_of.setdefault(number, index)
+            if len(first_of) >= wanted:
+                return torch.tensor(list(first_of.values())[:wanted], dtype=torch.int64)
+            drawn *= 2
+
+    def _numbers(self, index: Tensor) -> Tensor:
+        """Return the number of the image that each scene shows, [B] int64."""
+        return (scramble(index, SPLITS.index(self.split)) if self.split == "train" else index) % self.count
 
 
 class Cifar10(WholeImages):
@@ -114,10 +132,14 @@ class Unlabelled(WholeImages):
         paths: the files; scene i shows file i modulo their number.
         channels: 3 for colour, 1 for grey.
         classes: names of the classes that a perception may answer.
+        prompt: [Q] what is asked of each; None for nothing.
+        prompt_names: meaning of each entry of the prompt, in words.
+        question: the same question in words.
         max_pixels: refuse images with more px than that, before they are decoded; slides have no limit.
     """
 
     reads_files = True
+    truth_known = False
 
     def __init__(
         self,
@@ -125,9 +147,22 @@ class Unlabelled(WholeImages):
         *,
         channels: int,
         classes: Sequence[str],
+        prompt: Tensor | None = None,
+        prompt_names: tuple[str, ...] = (),
+        question: str = "",
         max_pixels: int = MAX_PIXELS,
     ):
         super().__init__("test")
+        self.prompt = torch.zeros(0, dtype=torch.float32) if prompt is None else prompt
+        self.prompt_size, self.prompt_names, self.question = len(self.prompt), prompt_names, question
         images = FileImages([Path(path) for path in paths], channels, max_pixels)
         self.channels = channels
         self.show(images, torch.zeros(len(paths), dtype=torch.int64), classes)
+
+    def scenes(self, index: Tensor) -> Scenes:
+        """Return the scenes with these indices; all are asked the same."""
+        return replace(super().scenes(index), prompt=self.prompt.expand(len(index), -1))
+
+    def question_text(self, scenes: Scenes, row: int) -> str:
+        """Return the question in words."""
+        return self.question

@@ -61,7 +61,7 @@ class Questions(Arrangement):
 
     def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
         """Return scenes [B] on one canvas; `question` [B] is added to the number of the question."""
-        row = torch.arange(len(index))
+        row = torch.arange(len(index), device=index.device)
         own = self.draw(index, 10) if self.ask is None else torch.full_like(index, QUESTIONS.index(self.ask))
         number = (own + question) % len(QUESTIONS)
         order = self.order(index)  # the class to find, the one to count, that of the large picture, and others
@@ -78,18 +78,19 @@ class Questions(Arrangement):
 
     def _layers(self, index: Tensor, order: Tensor, count: Tensor, corner: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return pixels and corners of the large picture, and of the small ones."""
-        is_counted = torch.arange(MAX_COUNT) < count[:, None]
+        pictures, places = self.pictures.on(index.device), torch.arange(1 + MAX_COUNT, device=index.device)
+        is_counted = places[:MAX_COUNT] < count[:, None]
         others = torch.where(is_counted, order[:, 1:2], order[:, 3 : 3 + MAX_COUNT])
         small = torch.cat([order[:, :1], others], dim=1)
-        large = self.pictures.of_class(order[:, 2:3], self.draw(index[:, None], 12))
-        numbers = self.pictures.of_class(small, self.draw(index[:, None], 5, torch.arange(1 + MAX_COUNT)))
+        large = pictures.of_class(order[:, 2:3], self.draw(index[:, None], 12))
+        numbers = pictures.of_class(small, self.draw(index[:, None], 5, places))
         large_pixels = self.pixels(large, index, 1).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
         return [(large_pixels, corner[:, :1]), (self.pixels(numbers, index), corner[:, 1:])]
 
     def _boxes(self, corner: Tensor, canvas: int) -> Tensor:
         """Return the box that matters to each question, [B, 3, 4]; to count, the whole image does."""
-        box = boxes_at(corner[:, :2], self.sides[:2], canvas)  # of the large picture and of the one to find
-        return torch.cat([box, torch.tensor(WHOLE_IMAGE).expand(len(corner), 1, 4)], dim=1)
+        box = boxes_at(corner[:, :2], self.sides[:2].to(corner.device), canvas)  # the large picture, the one to find
+        return torch.cat([box, box.new_tensor(WHOLE_IMAGE).expand(len(corner), 1, 4)], dim=1)
 
     def _prompts(self, number: Tensor, order: Tensor) -> Tensor:
         """Return the prompts [B, Q] of questions by number [B]; `order` [B, classes] begins with their classes."""

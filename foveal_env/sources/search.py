@@ -55,18 +55,21 @@ class Search(Arrangement):
         """Return the box of the target in some scenes, see `aim`, in the others that of any candidate, [B, 4]."""
         box = super().candidate_boxes(scenes, generator)
         share = self.aim * max(0.0, 1 - progress / AIM_UNTIL)
-        is_aimed = torch.rand(len(scenes), 1, generator=generator) < share
+        is_aimed = torch.rand(len(scenes), 1, dtype=torch.float32, generator=generator) < share
         return torch.where(is_aimed.to(box.device), scenes.box, box)
 
-    def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
-        """Return scenes [B] on one canvas; `question` [B] is the number of the candidate to find."""
-        if len(question) and not 0 <= int(question.min()) <= int(question.max()) < self.candidates:
+    def check_question(self, question: Tensor) -> None:
+        """Raise ValueError unless each is the number of a candidate."""
+        if question.numel() and not 0 <= int(question.min()) <= int(question.max()) < self.candidates:
             raise ValueError(
                 f"a scene has candidates 0 to {self.candidates - 1}, question {question.unique().tolist()}"
             )
-        row = torch.arange(len(index))
+
+    def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
+        """Return scenes [B] on one canvas; `question` [B] is the number of the candidate to find."""
+        row, which = (torch.arange(count, device=index.device) for count in (len(index), self.candidates))
         labels = self.order(index)[:, : self.candidates]
-        numbers = self.pictures.of_class(labels, self.draw(index[:, None], 5, torch.arange(self.candidates)))
+        numbers = self.pictures.on(index.device).of_class(labels, self.draw(index[:, None], 5, which))
         corner = self.corners(index, canvas)
         return Scenes(
             images=self.paint(index, canvas, [(self.pixels(numbers, index), corner)]),
@@ -84,5 +87,6 @@ class Search(Arrangement):
         """Return the prompts [B, Q] by class and number of the target picture, [B] each."""
         if self.prompt == "class":
             return nn.functional.one_hot(label, len(self.classes)).float()
-        example = self.pictures.pixels[self.pictures.another(target, self.draw(index, 9))]
+        pictures = self.pictures.on(index.device)
+        example = pictures.pixels[pictures.another(target, self.draw(index, 9))]
         return nn.functional.adaptive_avg_pool2d(example[:, None].float() / 255, EXAMPLE_PX).flatten(1)

@@ -1,6 +1,7 @@
 """The contract of a task: a head on the state, and how its answer is scored; and the rewards made from that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -8,6 +9,41 @@ from torch import Tensor, nn
 
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure that tables and plots show of a task: what it is called, and how it is written.
+
+    Args:
+        title: what it is, in a word or two, such as "accuracy".
+        unit: unit of the value as it is written, such as "%"; "" for none.
+        scale: factor of the value as it is written; 100 for a share in %.
+        digits: digits after the point.
+        by_look: whether it is shown after each look; otherwise only at the end of an episode.
+        falls: whether less is better.
+    """
+
+    title: str
+    unit: str = ""
+    scale: float = 1.0
+    digits: int = 1
+    by_look: bool = True
+    falls: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, such as "accuracy (%)"."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def written(self, value: float) -> str:
+        """Return a value as tables have it, without the unit."""
+        return f"{self.scale * value:.{self.digits}f}"
+
+
+def share(title: str, **options: Any) -> Metric:
+    """Return the metric of a share, which is written in %."""
+    return Metric(title=title, unit="%", scale=100.0, **options)
 
 
 class Task(nn.Module):
@@ -19,6 +55,7 @@ class Task(nn.Module):
     Attributes:
         needs_target: whether scenes must know where their target is.
         ends_on_success: whether an episode ends as soon as the answer is correct.
+        asks_for_target: whether the answer is about the target, so that to know its place is a bound.
         answer_size: numbers in the prediction for one scene.
         map_side: cells along each side of the map in which the head tells where the target is; 0 if it has none.
         rewards: rewards of its own by name, beside those of `REWARDS`: functions of the outcomes before and after a
@@ -27,6 +64,7 @@ class Task(nn.Module):
 
     needs_target = False
     ends_on_success = False
+    asks_for_target = True
     answer_size = 1
     map_side = 0
     rewards: ClassVar[dict[str, Callable[[Outcome, Outcome, Tensor], Tensor]]] = {}
@@ -40,7 +78,11 @@ class Task(nn.Module):
         raise TypeError(f"the head of {type(self).__name__} has no map of cells")
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
-        """Return what answers [B, ...] to B scenes are worth."""
+        """Return what answers [B, ...] to B scenes are worth.
+
+        Of the outcome, `loss` [B] is a finite float, `score` [B] a float in [0, 1], `correct` [B] is bool, and
+        `prediction` [B, ...] of any type. Rows must not depend on one another.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -68,6 +110,19 @@ class Task(nn.Module):
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return more entries of a step's info for B episodes, [B] each, by name."""
         return {}
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The figures that tables show, by name; the main one first. By default those that any task has."""
+        return {"score": share("score"), "right": share("right answers", by_look=False)}
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the figures of B episodes under way, [B] each, by name; NaN where one does not apply.
+
+        Those that `metrics` does not name are shown as they are, at the end of an episode. By default these are the
+        entries of `info`.
+        """
+        return {"score": episode.outcome.score, "right": episode.outcome.correct, **self.info(episode)}
 
 
 def two_layers(state_shape: tuple[int, int], hidden: int, size: int) -> nn.Sequential:

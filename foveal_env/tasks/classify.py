@@ -1,13 +1,13 @@
 """Which class is it?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from foveal_env.data import Outcome, Scenes
+from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task
+from foveal_env.tasks.base import Metric, Task, share
 
 
 class Classify(Task):
@@ -31,6 +31,15 @@ class Classify(Task):
     def answer_text(self, prediction: Tensor, prompt: Tensor) -> str:
         """Return the name of the class."""
         return self.classes[int(prediction)]
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The accuracy."""
+        return {"accuracy": share("accuracy")}
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return whether the answers are right."""
+        return {"accuracy": episode.outcome.correct}
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where is it, and how large?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,8 +8,9 @@ from torch import Tensor
 
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task, two_layers
+from foveal_env.tasks.base import Metric, Task, two_layers
 
+DISTANCE = Metric(title="distance", unit="sides of the target", digits=2, falls=True)
 MIN_IOU = 0.5  # of a correct box, as in PASCAL VOC
 
 
@@ -56,6 +58,15 @@ class Locate(Task):
             "distance": distance(prediction[:, :2], episode.scenes.box),
             "iou": iou(prediction, episode.scenes.box),
         }
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The distance of the centres, and the IoU."""
+        return {"distance": DISTANCE, "iou": Metric(title="IoU", digits=3)}
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return what `info` tells."""
+        return self.info(episode)
 
 
 def distance(centre: Tensor, box: Tensor) -> Tensor:

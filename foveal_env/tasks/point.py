@@ -1,14 +1,15 @@
 """Point at it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from foveal_env.data import Outcome, Scenes
+from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task, two_layers
-from foveal_env.tasks.locate import distance
+from foveal_env.tasks.base import Metric, Task, share, two_layers
+from foveal_env.tasks.locate import DISTANCE, distance
 
 
 class Point(Task):
@@ -56,3 +57,13 @@ class Point(Task):
     def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return a small box around the point."""
         return torch.cat([prediction, torch.full_like(prediction, 0.06)])[None]
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The distance, and the share of the points within the tolerance."""
+        return {"distance": DISTANCE, "within": share(f"within {self.tolerance:g} sides of the target")}
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the distance in sides of the target, and whether it is within the tolerance."""
+        outcome = episode.outcome
+        return {"distance": distance(outcome.prediction, episode.scenes.box), "within": outcome.correct}

@@ -1,13 +1,14 @@
 """What does the whole image look like? No labels."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from foveal_env.data import Outcome, Scenes
+from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
-from foveal_env.tasks.base import Task, two_layers
+from foveal_env.tasks.base import Metric, Task, share, two_layers
 
 MIN_EXPLAINED = 0.5  # share of the variance that a correct thumbnail explains
 
@@ -26,6 +27,8 @@ class Reconstruct(Task):
         mean: mean of these averages.
         side: side of the thumbnail in px.
     """
+
+    asks_for_target = False
 
     def __init__(self, state_shape: tuple[int, int], *, channels: int, variance: float, mean: float, side: int = 16):
         super().__init__()
@@ -46,6 +49,15 @@ class Reconstruct(Task):
     def answer_image(self, prediction: Tensor, prompt: Tensor) -> Tensor:
         """Return the picture itself, [C, side, side]."""
         return prediction.view(self.shape)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The share of the variance that is explained."""
+        return {"explained": share("explained variance")}
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return 1 - loss: its mean is the share of the variance that is explained, below 0 if worse than the mean."""
+        return {"explained": 1 - episode.outcome.loss}
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:

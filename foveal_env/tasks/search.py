@@ -1,10 +1,12 @@
 """Find it: the episode ends as soon as the head points at the target."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from foveal_env.data import Episode, Outcome, Scenes
-from foveal_env.tasks.base import two_layers
+from foveal_env.tasks.base import Metric, share, two_layers
 from foveal_env.tasks.locate import distance
 from foveal_env.tasks.point import Point
 
@@ -65,3 +67,13 @@ class Search(Point):
         longer = (path > shortest) & (shortest > 0)
         spl = torch.where(longer, shortest / path, 1.0) * episode.outcome.correct
         return {"distance": distance(episode.outcome.prediction, scenes.box), "path_length": path, "spl": spl}
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The success, the success weighted by path length, and the number of glimpses."""
+        glimpses = Metric(title="glimpses", by_look=False, falls=True)
+        return {"success": share("success"), "spl": share("SPL", by_look=False), "glimpses": glimpses}
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return whether the target is found, SPL, and the glimpses that were taken."""
+        return {"success": episode.outcome.correct, "spl": self.info(episode)["spl"], "glimpses": episode.glimpses}

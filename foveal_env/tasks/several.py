@@ -1,6 +1,7 @@
 """Several questions to one encoder: the prompt says which, and each has its own head."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from foveal_env.data import Episode, Outcome, Scenes
 from foveal_env.sources.base import Source
 from foveal_env.tasks import TASKS
-from foveal_env.tasks.base import Task
+from foveal_env.tasks.base import Metric, Task
 
 
 class Several(Task):
@@ -59,14 +60,25 @@ class Several(Task):
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Score the answer to the question that each scene asks; `answer` is what `forward` returns."""
         parts = answer.split([math.prod(shape) for shape in self.shapes], dim=1)
+        question = self.question_of(scenes.prompt)
+        if answer.is_cpu:
+            return Outcome.by_group(
+                question, lambda number, rows: self._score(number, parts[number][rows], scenes.rows(rows))
+            )
+        # To find the rows of a question, a device must be waited for: there each head scores all scenes.
+        outcomes = []
+        for number, part in enumerate(parts):
+            label = scenes.label.where(question == number, 0)  # a label of another question may be none of this one
+            outcomes.append(self._score(number, part, replace(scenes, label=label)))
+        row = torch.arange(len(question), device=question.device)
+        return Outcome.cat(outcomes).rows(question * len(question) + row)
 
-        def score_question(number: int, rows: Tensor) -> Outcome:
-            head, own = self._heads()[number], parts[number][rows].reshape(len(rows), *self.shapes[number])
-            outcome = head.score(own, scenes.rows(rows))
-            flat = outcome.prediction.float().reshape(len(rows), head.answer_size)
-            return replace(outcome, prediction=nn.functional.pad(flat, (0, self.answer_size - head.answer_size)))
-
-        return Outcome.by_group(self.question_of(scenes.prompt), score_question)
+    def _score(self, number: int, answer: Tensor, scenes: Scenes) -> Outcome:
+        """Score the answers [B, ...] of one head, as if all scenes asked its question."""
+        head = self._heads()[number]
+        outcome = head.score(answer.reshape(len(answer), *self.shapes[number]), scenes)
+        flat = outcome.prediction.float().reshape(len(answer), head.answer_size)
+        return replace(outcome, prediction=nn.functional.pad(flat, (0, self.answer_size - head.answer_size)))
 
     def question_of(self, prompt: Tensor) -> Tensor:
         """Return the number of the question that prompts [..., Q] ask, [...] int64."""
@@ -89,14 +101,38 @@ class Several(Task):
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the entries of all heads; each is NaN in the scenes that do not ask its question."""
-        question, outcome = self.question_of(episode.scenes.prompt), episode.outcome
+        question = self.question_of(episode.scenes.prompt)
         columns: dict[str, Tensor] = {}
         for number, head in enumerate(self._heads()):
-            own = replace(outcome, prediction=outcome.prediction[:, : head.answer_size])
-            for name, column in head.info(replace(episode, outcome=own)).items():
+            for name, column in head.info(self._episode_of(head, episode)).items():
                 before = columns.get(name, torch.full_like(column, torch.nan))
                 columns[name] = torch.where(question == number, column, before)
         return columns
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The figures that each question's own task shows after each look."""
+        return {
+            f"{question}_{name}": replace(metric, title=f"{question}: {metric.title}")
+            for question, head in zip(self.heads, self._heads(), strict=True)
+            for name, metric in head.metrics.items()
+            if metric.by_look
+        }
+
+    def measure(self, episode: Episode) -> dict[str, Tensor]:
+        """Return the figures of all heads, question by question; NaN in the scenes that ask another."""
+        question, shown = self.question_of(episode.scenes.prompt), self.metrics
+        return {
+            f"{own}_{name}": torch.where(question == number, column.float(), torch.nan)
+            for number, (own, head) in enumerate(zip(self.heads, self._heads(), strict=True))
+            for name, column in head.measure(self._episode_of(head, episode)).items()
+            if f"{own}_{name}" in shown
+        }
+
+    def _episode_of(self, head: Task, episode: Episode) -> Episode:
+        """Return the episodes with the predictions as a head made them; those of other questions mean nothing."""
+        flat = episode.outcome.prediction[:, : head.answer_size]
+        return replace(episode, outcome=replace(episode.outcome, prediction=flat))
 
     def _head(self, prompt: Tensor) -> Task:
         return self._heads()[int(self.question_of(prompt))]

@@ -1,0 +1,1 @@
+"""How do agents do in environments of other people?"""
