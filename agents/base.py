@@ -24,7 +24,7 @@ from foveal_env.world import Rules
 ENTRIES = {"agent": str, "options": dict, "seed": int, "spent": dict, "perception": str, "rules": dict}  # of a header
 LATER_ENTRIES = {"trained_on": dict, "observation_shape": list, "acts_only": bool}  # that older files lack
 LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
-LARGEST_OPTION = 2**24
+LARGEST_OPTION, LARGEST_RULE = 2**24, 10_000
 
 
 class AgentRules(Protocol):
@@ -358,15 +358,16 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
     tensors, header = checkpoint.load(path, "policy")
     check_entries(path, header, ENTRIES)
     check_entries(path, header, {name: kind for name, kind in LATER_ENTRIES.items() if name in header})
-    if "environment" not in header["rules"]:  # which a foreign world compares with its own
-        _check_rules(path, header["rules"])
+    _check_rules(path, header["rules"])
+    tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+    policy = Policy(path, tensors, header, trust)
     if not trust:
         check_numbers(path, header["options"], LARGEST, default=LARGEST_OPTION)
+        check_numbers(path, policy.trained_rules, {}, default=LARGEST_RULE)
         folder = header["options"].get("tensorboard_log")
         if folder is not None:
             raise ValueError(f"{path} asks to write into {folder}: say trust=True (--trust) to let it")
-    tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
-    return Policy(path, tensors, header, trust)
+    return policy
 
 
 def _check_rules(path: Path, rules: dict[str, Any]) -> None:
