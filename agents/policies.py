@@ -146,7 +146,7 @@ class ObservedWorld:
             "a policy that was loaded to act on observations knows no scenes: load_agent puts it in a world"
         )
 
-    prefetch = start = look = scenes
+    prefetch = start = look = measure = scenes
 
     def completed(self, action: Tensor) -> Tensor:
         """Return an action [B, A]; a gaze [B, 2] alone leaves the zoom as it is, and does not stop."""

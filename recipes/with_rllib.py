@@ -5,6 +5,7 @@ mode, and does not ask for it. Without `gym_env_vectorize_mode` RLlib steps sing
 """
 
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.tune.registry import register_env
 
 import foveal_env
 

@@ -217,13 +217,13 @@ agent.save(FOLDER / "policy.safetensors")
 
 # %%
 shown = World(test, perception, Rules(glimpses=2))
-oracle = make_agent("oracle", shown, seed=SEED, deviation=0.25)
-agents = [make_agent("random", shown, seed=SEED), make_agent("raster", shown, seed=SEED), agent, oracle]
+rules = [make_agent(name, shown, seed=SEED) for name in ("random", "raster", "oracle")]
+agents = [*rules, agent]
 evaluations = [evaluate(shown, agent, scenes=1000) for agent in agents]
 rows = [row(agent, evaluation) for agent, evaluation in zip(agents, evaluations, strict=True)]
 print("accuracy by glimpse in %; 0 is the first look, at the centre")
 print(table({"rows": rows, "glimpses": 2}))
-save_figure(FOLDER / "scan_paths.png", scan_paths(shown, evaluations[2], range(8), agent=agent))
+save_figure(FOLDER / "scan_paths.png", scan_paths(shown, evaluations[-1], range(8), agent=agent))
 
 # %% [markdown]
 # The figure shows what the agent was asked, where it looked, and the windows of its last glimpse.

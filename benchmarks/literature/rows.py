@@ -10,7 +10,6 @@ from torch import nn
 from benchmarks.literature.nets import ConvNet, ViT
 
 AGENT_OPTIONS = {
-    "oracle": {"deviation": 0.15},
     "grpo": {"gamma": 0.7},
     "ppo": {"gamma": 0.7},
     "a2c": {"gamma": 0.7},
@@ -133,7 +132,6 @@ ROWS: dict[str, Row] = {
         full_image_minutes=5,
         learners=("grpo",),
         agent_options={
-            "oracle": {"deviation": 0.15},
             "greedy_oracle": {"grid": 4},
             "grpo": {
                 "gamma": 0.7, "grid": 16, "num_scenes": 64, "group_size": 8, "batch_size": 512, "ent_coef": 0.02,

@@ -8,5 +8,5 @@ encoder=(--multizoom.patch 16 --multizoom.zooms 2 --multizoom.zoom_range '[0.474
 training=(--glimpses 4 --near_deviation 0.2 --auxiliary_task point)
 first=runs/pretrained/cluttered100-first/perception.safetensors
 foveal pretrain "${scenes[@]}" "${encoder[@]}" "${training[@]}" --steps 14000 --seed 0 --out runs/pretrained/cluttered100-first
-foveal compare --learners grpo --baselines random oracle --oracle.deviation 0.15 --seeds 1 --split validation --perception "$first" --glimpses 4 --reward gain --precision auto --grpo.gamma 0.7 --train_glimpses 400000 --out runs/pretrained/cluttered100-policy
+foveal compare --learners grpo --baselines random oracle --seeds 1 --split validation --perception "$first" --glimpses 4 --reward gain --precision auto --grpo.gamma 0.7 --train_glimpses 400000 --out runs/pretrained/cluttered100-policy
 foveal pretrain "${scenes[@]}" "${encoder[@]}" "${training[@]}" --steps 20000 --learning_rate 0.001 --seed 100 --start "$first" --policy runs/pretrained/cluttered100-policy/grpo-0/policy.safetensors --out runs/pretrained/cluttered100

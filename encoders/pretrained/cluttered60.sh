@@ -8,5 +8,5 @@ encoder=(--multizoom.patch 24 --multizoom.zooms 1 --multizoom.zoom_range '[1.321
 training=(--glimpses 5 --near_deviation 0.2 --auxiliary_task point)
 first=runs/pretrained/cluttered60-first/perception.safetensors
 foveal pretrain "${scenes[@]}" "${encoder[@]}" "${training[@]}" --steps 30000 --seed 0 --out runs/pretrained/cluttered60-first
-foveal compare --learners grpo --baselines random oracle --oracle.deviation 0.15 --seeds 1 --split validation --perception "$first" --glimpses 5 --reward gain --precision auto --grpo.gamma 0.7 --train_glimpses 400000 --out runs/pretrained/cluttered60-policy
+foveal compare --learners grpo --baselines random oracle --seeds 1 --split validation --perception "$first" --glimpses 5 --reward gain --precision auto --grpo.gamma 0.7 --train_glimpses 400000 --out runs/pretrained/cluttered60-policy
 foveal pretrain "${scenes[@]}" "${encoder[@]}" "${training[@]}" --steps 10000 --learning_rate 0.001 --seed 100 --start "$first" --policy runs/pretrained/cluttered60-policy/grpo-0/policy.safetensors --out runs/pretrained/cluttered60
