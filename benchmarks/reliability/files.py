@@ -33,7 +33,7 @@ SECONDS = 20.0  # of a file, at most
 REFUSED, SAME, SILENT, OTHER_ERROR, READ = "refused", "same", "changed in silence", "another error", "read"
 SPLICED, CHANGED = "spliced", "changed, with a hash of its own"  # ways to make a checkpoint
 SCENES = {"canvas": 40, "clutter": 2}
-SMALL = {"patch": 8, "zooms": 2, "width": 24, "depth": 1}
+SMALL: dict[str, Any] = {"patch": 8, "zooms": 2, "width": 24, "depth": 1}
 
 
 class Case(NamedTuple):
@@ -74,7 +74,7 @@ def write_images(folder: Path) -> list[Path]:
         with tifffile.TiffWriter(paths[-1], bigtiff=True) as file:
             for number in range(2):
                 level = pixels[:: 2**number, :: 2**number]
-                more = {"subifds": 1} if number == 0 else {"subfiletype": 1}
+                more: dict[str, Any] = {"subifds": 1} if number == 0 else {"subfiletype": 1}
                 file.write(level, tile=(16, 16), photometric="rgb", compression=compression, **more)
     return paths
 
