@@ -17,10 +17,12 @@ from foveal_agents import AGENTS
 from foveal_env import checkpoint
 from foveal_env.registry import difference, options_of
 from foveal_env.sources import SOURCES
+from foveal_env.sources.base import Source
 from foveal_env.trust import check_entries, check_numbers, made_from
 from foveal_env.world import Rules
 
 ENTRIES = {"agent": str, "options": dict, "seed": int, "spent": dict, "perception": str, "rules": dict}  # of a header
+LATER_ENTRIES = {"trained_on": dict, "observation_shape": list, "acts_only": bool}  # that older files lack
 LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
 LARGEST_OPTION = 2**24
 
@@ -107,6 +109,10 @@ class AgentWorld(Protocol):
         """Return what else there is to tell, [B] each."""
         ...
 
+    def measure(self, episode: Any) -> dict[str, Tensor]:
+        """Return figures of B episodes, [B] each, NaN if one does not apply."""
+        ...
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -131,6 +137,7 @@ class Agent:
         is_stochastic: whether even its greedy gaze is drawn at random.
         can_resume: whether a saved agent can go on training.
         acts_only: whether this agent was saved for acting alone, and cannot go on training.
+        trained_on: where a loaded agent had learned, as its file says; None for a new one.
         options: flat options of its constructor, JSON; those not given have their defaults.
         spent: what its training has cost so far.
     """
@@ -139,6 +146,7 @@ class Agent:
     is_stochastic = False
     can_resume = True
     acts_only = False
+    trained_on: dict[str, Any] | None = None
     options: dict[str, Any]
 
     def __init_subclass__(cls, **keywords: Any):
@@ -248,17 +256,19 @@ class Agent:
             "spent": asdict(self.spent),
             "perception": self.world.perception.fingerprint,
             "rules": self.world.rules.of_policies,
-            "trained_on": self._trained_on(),
+            "trained_on": self.trained_on or self._here(),
             "observation_shape": list(self.world.observation_shape),
             "acts_only": acts_only,
         }
         checkpoint.save(path, "policy", tensors, {**header, **record})
 
-    def _trained_on(self) -> dict[str, Any]:
-        """Return where the agent has learned, JSON: policies of different places are not averaged."""
-        source = self.world.source
-        place = {key: getattr(source, key, None) for key in ("canvas", "split", "count")}
-        return {"rules": asdict(self.world.rules), "source": SOURCES.name_of(type(source)), **place}
+    def _here(self) -> dict[str, Any]:
+        """Return where the agent learns, JSON: policies of different places are not averaged."""
+        source, rules = self.world.source, asdict(self.world.rules)
+        if not isinstance(source, Source):  # of a world that shows no images
+            return {"rules": rules}
+        place = {"canvas": source.canvas, "split": source.split, "images": getattr(source, "count", None)}
+        return {"rules": rules, "source": SOURCES.name_of(type(source)), **place}
 
 
 @dataclass(frozen=True)
@@ -276,9 +286,10 @@ class Policy:
         return self.header["rules"]
 
     @property
-    def glimpses(self) -> int | None:
-        """Glimpses of an episode in its training; None if the file does not say so."""
-        return self.header.get("trained_on", {}).get("rules", {}).get("glimpses")
+    def trained_rules(self) -> dict[str, Any]:
+        """All rules of the episodes that the policy was trained in; empty if the file does not say so."""
+        rules = self.header.get("trained_on", {}).get("rules", {})
+        return rules if isinstance(rules, dict) else {}
 
     @property
     def kind(self) -> str | None:
@@ -308,6 +319,7 @@ class Policy:
         with made_from(self.path, self.tensors, trust=self.is_trusted):
             agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
             agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
+            agent.trained_on = self.header.get("trained_on")
         with made_from(self.path, trust=self.is_trusted):
             try:
                 agent.restore(self.tensors, self.header)
@@ -345,14 +357,9 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
     path = checkpoint.find(name, package="foveal_agents.pretrained", kind="policy")
     tensors, header = checkpoint.load(path, "policy")
     check_entries(path, header, ENTRIES)
-    unknown = sorted(header["rules"].keys() - Rules(zoom=True).of_policies.keys())
-    if unknown:
-        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
-    check_entries(
-        path, header["rules"], {name: type(value) for name, value in vars(Rules()).items() if name in header["rules"]}
-    )
-    with made_from(path):
-        Rules(**header["rules"])
+    check_entries(path, header, {name: kind for name, kind in LATER_ENTRIES.items() if name in header})
+    if "environment" not in header["rules"]:  # which a foreign world compares with its own
+        _check_rules(path, header["rules"])
     if not trust:
         check_numbers(path, header["options"], LARGEST, default=LARGEST_OPTION)
         folder = header["options"].get("tensorboard_log")
@@ -360,6 +367,16 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
             raise ValueError(f"{path} asks to write into {folder}: say trust=True (--trust) to let it")
     tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
     return Policy(path, tensors, header, trust)
+
+
+def _check_rules(path: Path, rules: dict[str, Any]) -> None:
+    """Raise ValueError, which names the file, unless rules are those that a policy keeps."""
+    unknown = sorted(rules.keys() - Rules(zoom=True).of_policies.keys())
+    if unknown:
+        raise ValueError(f"{path} is damaged: its rules have {', '.join(map(repr, unknown))}")
+    check_entries(path, rules, {name: type(value) for name, value in vars(Rules()).items() if name in rules})
+    with made_from(path):
+        Rules(**rules)
 
 
 def load_agent(name: str | os.PathLike, world: AgentWorld, *, trust: bool = False) -> Agent:

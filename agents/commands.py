@@ -34,7 +34,7 @@ from foveal_env.world import Rules, World
 MAIN_JOB = ("policy", "--reward", "probability", "--precision", "auto", "--out", "runs/main")
 MAY_CHANGE = {  # when a run is resumed: how long and where it is, and what is evaluated
     *("out", "device", "perception", "train_glimpses", "steps", "scenes", "split", "baselines", "learners", "seeds"),
-    *("curve_points", "start", "policy", "features", "float16", "trust"),
+    *("curve_points", "start", "policy", "features", "float16", "acts_only", "trust"),
 }
 ADDING = {"show"}  # commands whose files do not replace each other
 
@@ -238,7 +238,7 @@ def pretrain(
         gazes = rollout.policy_gazes(read_policy(policy, trust=trust), scenes, seen, glimpses=options["glimpses"])
     job = build(Pretraining, perception=perception, source=scenes, seed=seed, policy_gazes=gazes, **options)
     place = World(validation, perception, job.world.rules)
-    accuracy = training.pretrain(job, Path(out), validation=place, resume=resume)
+    reached = training.pretrain(job, Path(out), validation=place, resume=resume)
     record = {
         "source": source,
         "source_options": {name: value for name, value in own.items() if name not in OF_MACHINE},
@@ -250,9 +250,13 @@ def pretrain(
         record["start" if start else "features"] = origin.get("command", start or features)
     path = Path(out) / "perception.safetensors"
     perception.save(path, float16=float16, **record)
-    for name, shares in accuracy.items():
+    main = next((metric for metric in place.metrics.values()), None)
+    for name, values in reached.items():
         words = f"{place.rules.glimpses} glimpses {training.GLIMPSES[name]}"
-        print(f"After {words} the perception answers {100 * shares[-1]:.1f} % of the validation scenes right.")
+        if main is None or main.title == "accuracy":
+            print(f"After {words} the perception answers {100 * values[-1]:.1f} % of the validation scenes right.")
+        else:
+            print(f"After {words}, on validation scenes: {main.title} {main.written(values[-1])} {main.unit}".rstrip())
     print(f"Saved {path}; use it with --perception {path}, or gym.make(..., perception={str(path)!r}).")
 
 
@@ -288,14 +292,17 @@ def show(
         seed: seed of an agent that draws its gaze.
         out: output folder.
     """
-    saved = read_named(policy) if policy and not agent else None  # a wrong name is an error before anything is loaded
+    saved = (
+        read_named(policy, trust=world["trust"]) if policy and not agent else None
+    )  # a wrong name is an error before anything is loaded
     perception = load_frozen(world["perception"], **{name: world[name] for name in ("device", "precision", "trust")})
     source = unlabelled(perception, images, question=question, max_pixels=max_pixels)
     if agent is None and saved is None:
         saved = policy_for(perception)
     rules = {"first_look": world["first_look"], "ends_on_success": False, **(saved.rules if saved else {})}
-    trained = saved.glimpses if saved else None
-    place = World(source, perception, Rules(glimpses=glimpses or trained or Rules().glimpses, **rules))
+    trained = saved.trained_rules if saved else {}
+    taken = glimpses if glimpses is not None else trained.get("glimpses", Rules().glimpses)
+    place = World(source, perception, Rules(glimpses=taken, **rules))
     looker = saved.agent(place) if saved else make_agent(str(agent), place, seed=seed, **agents.get(str(agent), {}))
     evaluation = rollout.evaluate(place, looker, scenes=len(images), seed=seed)
     scenes = place.scenes(torch.arange(len(images)))
@@ -304,7 +311,8 @@ def show(
         figure = scan_paths(place, evaluation, [row], agent=looker, columns=1, truth_known=False, width=9)
         save_figure(target, figure)
         answer = answer_in_words(place, scenes, row, evaluation.prediction[row])
-        print(f"{path}: the answer is {answer}; scan path in {target}")
+        asked = f"{source.question}, " if source.question else ""
+        print(f"{path}: {asked}the answer is {answer}; scan path in {target}")
 
 
 def new_perception(

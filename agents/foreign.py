@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from foveal_env.batch import Batch
 from foveal_env.data import Outcome
+from foveal_env.tasks.base import Metric, share
 
 ENGINES = 4  # environments that are kept, to go on from where they stand
 
@@ -57,12 +58,10 @@ class ForeignRules:
     """What agents ask of the rules.
 
     Args:
-        environment: name of the environment; a policy belongs to it.
         glimpses: steps of an episode, T.
         gaze_size: numbers of an action, A.
     """
 
-    environment: str
     glimpses: int
     gaze_size: int
     stop: bool = False
@@ -76,18 +75,20 @@ class ForeignRules:
     @property
     def of_policies(self) -> dict[str, Any]:
         """The rules without which a policy does not mean what it meant in training."""
-        return {"environment": self.environment}
+        return {"time_left": False, "stop": self.stop, "zoom": self.zoom}
 
 
-class ForeignPerception(NamedTuple):
-    """What agents ask of a perception."""
+@dataclass(frozen=True)
+class ForeignPerception:
+    """What agents ask of a perception; a policy belongs to the environment that its fingerprint names."""
 
     fingerprint: str
     task_name: str = "foreign"
     precision: torch.dtype = torch.float32
 
 
-class ForeignSource(NamedTuple):
+@dataclass(frozen=True)
+class ForeignSource:
     """What agents ask of a source."""
 
     knows_target: bool = False
@@ -137,7 +138,7 @@ class ForeignWorld:
         self.single_observation_space, self.single_action_space = env.single_observation_space, env.single_action_space
         first = getattr(env.unwrapped, "envs", [env])[0]
         name = env.spec.id if env.spec else type(first.unwrapped).__name__
-        self.rules = ForeignRules(environment=name, glimpses=glimpses, gaze_size=self.gaze_size)
+        self.rules = ForeignRules(glimpses=glimpses, gaze_size=self.gaze_size)
         self.perception, self.source = ForeignPerception(name), ForeignSource()
 
     @property
@@ -210,6 +211,15 @@ class ForeignWorld:
     def observe(self, episode: ForeignEpisode) -> Tensor:
         """Return what an agent sees, [B, N, D]: what is remembered."""
         return episode.state
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The figures that tables show: the return, and the success."""
+        return {"return": Metric(title="return"), "success": share("success")}
+
+    def measure(self, episode: ForeignEpisode) -> dict[str, Tensor]:
+        """Return the return so far, and whether it is a success, [B] each."""
+        return {"return": -episode.outcome.loss, "success": episode.outcome.correct}
 
     def info(self, episode: ForeignEpisode) -> dict[str, Tensor]:
         """Return nothing: the outcome is all."""

@@ -15,6 +15,7 @@ from foveal_encoders.base import Encoder
 from foveal_env import IDS
 from foveal_env.data import Episode
 from foveal_env.devices import check_device
+from foveal_env.trust import made_from
 from foveal_env.world import Rules, World
 
 DIGITS = "digits"  # perception of an id that names none
@@ -133,6 +134,18 @@ class ObservedWorld:
         """Return the observation [B, n, d], which stands for the state here."""
         return episode.state
 
+    def info(self, episode: Episode) -> dict[str, Tensor]:
+        """Return nothing: the task is not known."""
+        return {}
+
+    def scenes(self, index: Tensor) -> Any:
+        """Refuse, as all that would need the scenes."""
+        raise ValueError(
+            "a policy that was loaded to act on observations knows no scenes: load_agent puts it in a world"
+        )
+
+    prefetch = start = look = scenes
+
     def completed(self, action: Tensor) -> Tensor:
         """Return an action [B, A]; a gaze [B, 2] alone leaves the zoom as it is, and does not stop."""
         return World.completed(self, action)  # pyright: ignore[reportArgumentType]
@@ -178,7 +191,8 @@ def load_policy(
             needs it, because it depends on the number of glimpses; other policies do not.
         device: torch device of the policy.
         seed: seed of what it draws.
-        trust: whether a .zip may be unpickled, which can run any code.
+        trust: whether the file may run code: name an agent of a module that is not imported yet, or be a .zip, which
+            is unpickled.
         algorithm: class of Stable-Baselines3 that saved a .zip, if its own header does not tell.
 
     Returns:
@@ -196,15 +210,16 @@ def load_policy(
     world = None if env is None else world_of(env)
     if str(name) in AGENTS or (":" in str(name) and not str(name).endswith(".safetensors")):
         return _rule(str(name), world, device=device, seed=seed)
-    saved = read_policy(IDS[str(name)].get("perception", DIGITS) if str(name) in IDS else name)
+    saved = read_policy(IDS[str(name)].get("perception", DIGITS) if str(name) in IDS else name, trust=trust)
     if world is not None:
         saved.check(world)
     shape = world.observation_shape if world else saved.header.get("observation_shape")
     if shape is None:
         raise ValueError(f"{saved.path} does not say which observations it takes: give env=, or save it anew")
-    trained = saved.header.get("trained_on", {}).get("rules", {})
-    rules = world.rules if world else Rules(**{**trained, **saved.rules})
-    there: Any = ObservedWorld((shape[0], shape[1]), rules, saved.header["perception"], device=device, world=world)
+    with made_from(saved.path):
+        rules = world.rules if world else Rules(**{**saved.trained_rules, **saved.rules})
+        n, d = map(int, shape)
+    there: Any = ObservedWorld((n, d), rules, saved.header["perception"], device=device, world=world)
     return LoadedPolicy(saved.agent(there), there, seed=seed)
 
 

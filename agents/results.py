@@ -96,6 +96,7 @@ def results(
         "perception": str(made.get("perception")),
         "split": world.source.split,
         "scenes": scenes,
+        "images": world.source.count,
         "versions": {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}},
         "metrics": {name: asdict(metric) for name, metric in shown.items() if name in named},
         "rows": rows,

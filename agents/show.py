@@ -38,7 +38,7 @@ def unlabelled(
         classes=spec["task_config"].get("classes", ("unknown",)),
         prompt=prompt,
         prompt_names=names,
-        question=words,
+        question=f"asked {words}" if words else "",
         max_pixels=max_pixels,
     )
 
@@ -88,11 +88,11 @@ def _check_question(spec: Mapping[str, Any], names: list[str], words: list[str])
         raise ValueError(f"--question {' '.join(words)}: {asked[0]!r} {needed}")
 
 
-def read_named(name: str) -> Policy:
+def read_named(name: str, *, trust: bool = False) -> Policy:
     """Return a policy by path or name; FileNotFoundError says how to come by one."""
     if name.endswith(".safetensors") and not Path(name).is_file():
         raise FileNotFoundError(f"no policy at {name}: run the main job first, or choose --agent spiral")
-    return read_policy(name)
+    return read_policy(name, trust=trust)
 
 
 def policy_for(perception: Perception) -> Policy:

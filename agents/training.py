@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from foveal_agents.base import Agent, make_agent
 from foveal_agents.plots import scan_paths
-from foveal_agents.rollout import evaluate
+from foveal_agents.rollout import Evaluation, evaluate
 from foveal_env.checkpoint import write_json
 from foveal_env.pretraining import Pretraining
 from foveal_env.world import World
@@ -87,40 +87,56 @@ def pretrain(
         resume: go on from the checkpoint in the folder.
 
     Returns:
-        Accuracy after each look at the end of the training, for each agent of the validation. It is empty if nothing
-        was left to do.
+        The task's main figure after each look at the end of the training, for each agent of the validation. It is
+        empty if nothing was left to do.
     """
-    path, accuracy = folder / "training.safetensors", {}
+    path, found = folder / "training.safetensors", {}
     if resume:
         job.load(path)
     progress = Progress("pretrain", "updates", total=job.steps, done=job.done)
     events = session(folder, after=job.done if resume else None)
     with progress, events as writer, saving(job.save, path, writer) as updated:
         while job.done < job.steps:
-            logs = job.update()
+            logs = named(job.update(), job.world)
             progress.update(job.done)
             if job.done % LOG_EVERY == 0 or job.done == job.steps:
                 progress.update(job.done, {name: values[-1].item() for name, values in logs.items()})
                 add_scalars(writer, "train", {name: values.mean() for name, values in logs.items()}, job.done)
             if validation is not None and (job.done % VALIDATE_EVERY == 0 or job.done == job.steps):
-                accuracy = validate(job, validation)
-                add_scalars(writer, "validation", {name: values[-1] for name, values in accuracy.items()}, job.done)
+                found = validate(job, validation)
+                add_scalars(writer, "validation", {name: values[-1] for name, values in found.items()}, job.done)
             updated()
-    return accuracy
+    return found
 
 
 @torch.no_grad()
 def validate(job: Pretraining, world: World) -> dict[str, list[float]]:
-    """Print and return the accuracy after each look at random and, if the target is known, near it."""
+    """Print and return the task's main figure after each look at random and, if the target is known, near it."""
     job.perception.eval()
-    accuracy = {}
+    found = {}
     for name in GLIMPSES if world.source.knows_target else ["random"]:
-        accuracy[name] = evaluate(
-            world, make_agent(name, world), scenes=world.source.at_most(VALIDATION_SCENES)
-        ).accuracy
-        figures = " ".join(f"{share:.3f}" for share in accuracy[name])
-        tqdm.write(f"{job.done} updates, accuracy after each look {GLIMPSES[name]}: {figures}")
-    return accuracy
+        key, found[name] = main_figure(
+            world, evaluate(world, make_agent(name, world), scenes=world.source.at_most(VALIDATION_SCENES))
+        )
+        values = " ".join(f"{value:.3f}" for value in found[name])
+        title = world.metrics[key].title if key in world.metrics else key
+        tqdm.write(f"{job.done} updates, {title} after each look {GLIMPSES[name]}: {values}")
+    return found
+
+
+def main_figure(world: World, evaluation: Evaluation) -> tuple[str, list[float]]:
+    """Return the name of the figure that a task is measured by, and its mean after each look."""
+    for name in world.metrics:
+        column = evaluation.figures.columns[name]
+        if not column.isnan().all():  # of several questions one may be asked alone
+            return name, column.nanmean(dim=0).tolist()
+    return "accuracy", evaluation.accuracy
+
+
+def named(logs: Mapping[str, Any], world: World) -> dict[str, Any]:
+    """Return logs in which the share of right answers is called accuracy only if the task calls it that."""
+    is_accuracy = next(iter(world.metrics), "accuracy") == "accuracy"
+    return {"right" if name == "accuracy" and not is_accuracy else name: value for name, value in logs.items()}
 
 
 def train_agent(
@@ -132,7 +148,7 @@ def train_agent(
         agent: agent that learns, new or loaded.
         glimpses: budget.
         folder: output folder.
-        validation: world of the scan paths and accuracy that TensorBoard shows now and then; None shows none.
+        validation: world of the scan paths and figures that TensorBoard shows now and then; None shows none.
         curve_points: points of the learning curve on validation scenes that is left in `folder`/curve.json, in place
             of the scan paths; 0 for none.
     """
@@ -146,8 +162,8 @@ def train_agent(
     events = session(folder, after=agent.spent.glimpses if is_resumed else None)
     with progress, events as writer, saving(agent.save, path, writer) as updated:
         for number, logs in enumerate(agent.train(glimpses)):
-            done = agent.spent.glimpses
-            progress.update(done, {name: logs[name] for name in ("reward", "accuracy") if name in logs})
+            done, logs = agent.spent.glimpses, named(logs, agent.world)
+            progress.update(done, {name: logs[name] for name in ("reward", "accuracy", "right") if name in logs})
             add_scalars(writer, "train", {name: value for name, value in logs.items() if name != "glimpses"}, done)
             if curve_points and done >= min(glimpses, len(curve) * glimpses / curve_points):
                 extend_curve(curve, folder, agent, validation)
@@ -173,11 +189,12 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
 
 
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
-    """Add the scan paths and the accuracy on a few validation scenes to TensorBoard."""
+    """Add the scan paths and the main figure on a few validation scenes to TensorBoard."""
     evaluation = evaluate(validation, agent, scenes=validation.source.at_most(PICTURE_SCENES))
     figure = scan_paths(validation, evaluation, range(min(8, len(evaluation.index))), agent=agent)
     writer.add_figure("validation/scan_paths", figure, agent.spent.glimpses)
-    writer.add_scalar("validation/accuracy", evaluation.accuracy[-1], agent.spent.glimpses)
+    name, values = main_figure(validation, evaluation)
+    writer.add_scalar(f"validation/{name}", values[-1], agent.spent.glimpses)
 
 
 def add_scalars(writer: SummaryWriter, group: str, values: Mapping[str, Any], step: int) -> None:

@@ -53,7 +53,7 @@ def content_hash(kind: str, tensors: dict[str, Tensor], header: str) -> str:
     outline = [kind, VERSION, header, [(name, str(tensors[name].dtype), [*tensors[name].shape]) for name in names]]
     digest = hashlib.sha256(json.dumps(outline).encode())
     for name in names:
-        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

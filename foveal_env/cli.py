@@ -383,12 +383,15 @@ def parse(title: str, about: str, places: Mapping[str, Place], words: Sequence[s
 
     Options that the configuration has for other plug-ins are left out.
     """
-    parser = ArgumentParser(prog=title, description=about, exit_on_error=False)
+    files = "--config FILE takes options from a run.json, or from JSON or YAML with options by name"
+    parser = ArgumentParser(prog=title, description=about, epilog=files, exit_on_error=False)
     groups: dict[str, Any] = {}
     for name, place in places.items():
         plug_in = name.rpartition(".")[0]
         if plug_in and plug_in not in groups:
-            groups[plug_in] = parser.add_argument_group(f"options of {plug_in}")
+            groups[plug_in] = parser.add_argument_group(
+                f"options of {plug_in}", f"--{plug_in} FILE takes several of them from JSON or YAML"
+            )
         add_option(groups.get(plug_in, parser), name, place.option)
     config = {key: value for key, value in config.items() if key in {*places, *groups} or not isinstance(value, dict)}
     if config:

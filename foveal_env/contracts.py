@@ -18,6 +18,7 @@ from foveal_env.images import Images
 from foveal_env.randomness import seeded
 from foveal_env.retina import extract
 from foveal_env.sources.base import SPLITS, Source
+from foveal_env.tasks.base import Task
 
 EDGE = 1e-3  # by which a box or a score may exceed its range: rounding
 FEW = 2  # scenes that an encoder is tried on
@@ -107,7 +108,7 @@ def _check_values(source: Source, index: Tensor, scenes: Scenes) -> None:
         )
 
 
-def check_looks(encoder: Encoder, task: nn.Module, scenes: Scenes) -> None:
+def check_looks(encoder: Encoder, task: Task, scenes: Scenes) -> None:
     """Let an encoder and a head look at a few scenes; what only acts as an encoder, in a test, is left alone.
 
     Raises ValueError unless they return what `Encoder` and `Task` describe. Nothing is changed: modes, statistics and
@@ -131,7 +132,7 @@ def check_looks(encoder: Encoder, task: nn.Module, scenes: Scenes) -> None:
         _check_outcome(task, task.score(task(state.float()), scenes), count)
 
 
-def _check_outcome(task: nn.Module, outcome: Outcome, count: int) -> None:
+def _check_outcome(task: Task, outcome: Outcome, count: int) -> None:
     where = f"{type(task).__name__}.score"
     if not isinstance(outcome, Outcome):
         raise ValueError(f"{where} must return an Outcome, got {_describe(outcome)}")

@@ -3,7 +3,6 @@
 import operator
 import sys
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -87,8 +86,6 @@ class FovealVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._started: Episode | None = None  # None before the first reset
         self._ended = np.zeros(num_envs, dtype=bool)
-        self._begun = np.zeros(num_envs, dtype=bool)  # rows whose question was not yet put into words
-        self._questions = np.full(num_envs, "", dtype=object)
         self._stream = torch.empty(0, dtype=torch.int64)  # [B] seed of each row's sequence of scenes
         self._count = torch.zeros(num_envs, dtype=torch.int64)  # [B] scenes that each row has drawn from it
 
@@ -112,8 +109,8 @@ class FovealVectorEnv(VectorEnv):
         mask = self._reset_mask(options)
         self._seed(seed, mask)
         self._begin(mask, options.get("scene"))
-        told = self._report()
-        return told.observations, told.infos(mask)
+        told = report(self.world, self._episode)
+        return self._shaped(told.observations), told.infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Look at `actions` [num_envs, A]; ValueError for NaN, infinity or a wrong shape."""
@@ -124,15 +121,15 @@ class FovealVectorEnv(VectorEnv):
         reward = self._look(action, ~old)
         if old.any():  # NEXT_STEP: these rows begin anew and ignore their action
             self._begin(old)
-        told = self._report(reward)
+        told = report(self.world, self._episode, reward)
         rewards, ended, final = told.rewards, told.ended, {}
         self._ended = ended.copy()
         if ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
             final = self._final(told)
             self._begin(ended)
-            told = self._report()
+            told = report(self.world, self._episode)
         infos = {**told.infos(np.ones_like(ended)), **final}
-        return told.observations, rewards, ended, np.zeros_like(ended), infos
+        return self._shaped(told.observations), rewards, ended, np.zeros_like(ended), infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return a picture [h, w, 3] uint8 of each row: image, windows of the last glimpse, path of the gaze."""
@@ -147,6 +144,12 @@ class FovealVectorEnv(VectorEnv):
         prediction = episode.outcome.prediction[row]
         caption = self.world.caption(episode.scenes, row, prediction)
         return self.world.draw(episode.scenes, row, episode.gazes[row], prediction, caption=caption)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What is asked in each row, in words; "" if all scenes are asked the same."""
+        scenes = self._episode.scenes
+        return tuple(self.world.question_text(scenes, row) for row in range(self.num_envs))
 
     @property
     def _episode(self) -> Episode:
@@ -196,7 +199,7 @@ class FovealVectorEnv(VectorEnv):
                 self.world.prefetch(self._next(torch.ones(self.num_envs, dtype=torch.bool)))
             new = self.world.start(scenes)
         self._started = new if mask.all() else self._episode.replaced(rows.to(self.world.device), new)
-        self._ended, self._begun = self._ended & ~mask, self._begun | mask
+        self._ended = self._ended & ~mask
 
     def _next(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the index of the scene that each of the rows, a mask, draws next."""
@@ -212,23 +215,16 @@ class FovealVectorEnv(VectorEnv):
             self._started, reward = self.world.look(self._episode, action.to(self.world.device), rows=rows)
         return reward
 
-    def _report(self, reward: torch.Tensor | None = None) -> Report:
-        """Return what is told of all rows."""
-        told = report(self.world, self._episode, reward)
-        if told.scenes is not None:
-            for row in np.flatnonzero(self._begun).tolist():
-                self._questions[row] = self.world.question_text(told.scenes, row)
-            if self._questions.any():
-                told.columns["question"] = self._questions.copy()
-        self._begun[:] = False
-        return replace(told, observations=told.observations.reshape(self.observation_space.shape))
+    def _shaped(self, observations: np.ndarray) -> np.ndarray:
+        """Return observations [num_envs, n, d] as the space has them."""
+        return observations.reshape(self.observation_space.shape)
 
     def _final(self, told: Report) -> dict[str, Any]:
         """Return the last observations and infos of the rows that have ended."""
         ended = told.ended
-        observations = np.full(self.num_envs, None, dtype=object)
+        observations, last = np.full(self.num_envs, None, dtype=object), self._shaped(told.observations)
         for row in np.flatnonzero(ended).tolist():
-            observations[row] = told.observations[row]
+            observations[row] = last[row]
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),
@@ -288,8 +284,7 @@ class FovealEnv(gym.Env):
     | `score` | always | how good the answer is, 0 to 1; the probability of the truth if the answer is a distribution |
     | `scene` | always | index of the scene; ``reset(options={"scene": index})`` shows it again |
     | `is_success` | always | whether the answer is right, at the end of the episode; before that False |
-    | `prompt` | scenes with a prompt | what is asked, as the encoder gets it: an array |
-    | `question` | scenes with a prompt | what is asked, in words |
+    | `prompt` | scenes with a prompt | what is asked, as the encoder gets it; in words: `env.unwrapped.question` |
     | `distance` | tasks with a place | distance of the answer from the target's centre, in sides of the target |
     | `iou` | `locate` | area that the answered box shares with the target's, over the area that both cover |
     | `path_length` | `search` | length of the gaze's path, in px |
@@ -337,6 +332,11 @@ class FovealEnv(gym.Env):
         observations, rewards, terminated, _, infos = self.batch.step(action[None])
         self._show()
         return observations[0], float(rewards[0]), bool(terminated[0]), False, first_row(infos)
+
+    @property
+    def question(self) -> str:
+        """What is asked, in words; "" if all scenes are asked the same."""
+        return self.batch.questions[0]
 
     def render(self) -> np.ndarray | None:
         """Return the picture [h, w, 3] uint8 in mode "rgb_array"; mode "human" shows it at every step by itself."""

@@ -1,12 +1,12 @@
 """What the caller of a step is told: copied from the device at once, and put as Gymnasium's environments put it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from foveal_env.data import Episode, Scenes
+from foveal_env.data import Episode
 from foveal_env.devices import to_host
 from foveal_env.world import World
 
@@ -21,7 +21,6 @@ class Report:
     correct: np.ndarray  # [B] bool
     columns: dict[str, np.ndarray]  # [B, ...] the entries of the info
     partial: frozenset[str]  # those that are NaN where they do not apply
-    scenes: Scenes | None  # the scenes if they have prompts: all but their images on the CPU
 
     def infos(self, mask: np.ndarray) -> dict[str, Any]:
         """Return the infos of the rows where `mask` is true, in the form of Gymnasium's vector environments."""
@@ -41,27 +40,20 @@ class Report:
 def report(world: World, episode: Episode, reward: Tensor | None = None) -> Report:
     """Return what is told of B episodes after a step with these rewards [B]; None is 0."""
     outcome, scenes = episode.outcome, episode.scenes
-    told = {"prediction": outcome.prediction, "score": outcome.score, "scene": scenes.index, **world.info(episode)}
+    told = {"prediction": outcome.prediction, "score": outcome.score, "scene": scenes.index}
+    if scenes.prompt.shape[1]:
+        told["prompt"] = scenes.prompt
+    own = world.info(episode)
     given = [world.observe(episode).float(), outcome.score if reward is None else reward]
-    given += [episode.ended, outcome.correct, *told.values()]
-    asks = world.source.prompt_size > 0
-    if asks:
-        given += [scenes.prompt, scenes.label, scenes.box]
+    given += [episode.ended, outcome.correct, *told.values(), *own.values()]
     observations, rewards, ended, correct, *rest = to_host(given)
-    columns = dict(zip(told, map(_entry, rest), strict=False))
-    if asks:
-        prompt, label, box = rest[len(told) :]
-        index = rest[list(told).index("scene")]
-        scenes = replace(scenes, prompt=prompt, label=label, box=box, index=index)
-        columns["prompt"] = prompt.numpy()
     return Report(
         observations=observations.numpy().copy(),
         rewards=np.zeros(len(ended)) if reward is None else rewards.double().numpy(),
         ended=ended.numpy().copy(),
         correct=correct.numpy(),
-        columns=columns,
-        partial=frozenset(told) - {"prediction", "score", "scene"},
-        scenes=scenes if asks else None,
+        columns=dict(zip([*told, *own], map(_entry, rest), strict=True)),
+        partial=frozenset(own),
     )
 
 

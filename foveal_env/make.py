@@ -61,7 +61,8 @@ def make_world(
     chosen = source or trained_on
     if chosen is None:
         raise ValueError(
-            "this perception does not say which source it was trained on: name one, such as source='digits'"
+            f"the perception {frozen.path or ''} does not say which source it was trained on: name one, such as "
+            "source='digits'"
         )
     given = {**(source_options or {}), **({} if canvas is None else {"canvas": canvas})}
     if task is not None:

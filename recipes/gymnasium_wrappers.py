@@ -4,6 +4,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import wrappers
 
+import foveal_env
+
+gym.register_envs(foveal_env)
 env = gym.make("foveal_env/Classify-v0", glimpses=3)
 env = wrappers.RecordEpisodeStatistics(wrappers.NormalizeObservation(wrappers.FlattenObservation(env)))
 observation, info = env.reset(seed=0)

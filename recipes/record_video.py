@@ -6,6 +6,9 @@ import gymnasium as gym
 import moviepy  # writes the file; imported by RecordVideo itself
 from gymnasium.wrappers import RecordVideo
 
+import foveal_env
+
+gym.register_envs(foveal_env)
 env = gym.make("foveal_env/Classify-v0", render_mode="rgb_array")
 env = RecordVideo(env, "runs/video", episode_trigger=lambda episode: True)
 env.reset(seed=0)

@@ -5,8 +5,10 @@ import minari
 import numpy as np
 import torch
 
+import foveal_env
 from foveal_agents.base import make_agent
 
+gym.register_envs(foveal_env)
 NAME, EPISODES = "foveal/classify-oracle-v0", 3
 collector = minari.DataCollector(gym.make("foveal_env/Classify-v0"), record_infos=True)
 world = collector.unwrapped.world

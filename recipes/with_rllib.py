@@ -4,22 +4,11 @@ The id has the prefix "foveal_env:", so that a remote worker imports what regist
 For the native batch RLlib needs `autoreset_mode="NextStep"`: it assumes that mode, and does not ask for it.
 """
 
-from gymnasium.wrappers import FlattenObservation
 from ray.rllib.algorithms.ppo import PPOConfig
-from ray.tune.registry import register_env
 
-
-def make(config: dict) -> FlattenObservation:
-    """Return an environment whose observation has one axis."""
-    import gymnasium as gym
-
-    return FlattenObservation(gym.make("foveal_env:foveal_env/Classify-v0", **config))
-
-
-register_env("classify", make)
 config = (
     PPOConfig()
-    .environment("classify", env_config={"glimpses": 4})
+    .environment("foveal_env:foveal_env/Classify-v0", env_config={"glimpses": 4, "flat": True})
     .env_runners(num_env_runners=0, num_envs_per_env_runner=4)
     .training(train_batch_size=64, minibatch_size=32, num_epochs=1)
 )

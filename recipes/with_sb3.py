@@ -6,7 +6,10 @@ from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+import foveal_env
 from foveal_agents.sb3 import Sb3VecEnv
+
+gym.register_envs(foveal_env)
 
 
 def batch(split: str, num_envs: int) -> VecMonitor:

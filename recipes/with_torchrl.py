@@ -4,13 +4,16 @@ import gymnasium as gym
 import torch
 from tensordict.nn import NormalParamExtractor, TensorDictModule
 from torch import nn
-from torchrl.envs import FlattenObservation, GymWrapper, TransformedEnv
+from torchrl.envs import GymWrapper
 from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-batch = GymWrapper(gym.make_vec("foveal_env/Classify-v0", num_envs=8))  # "SameStep", the default, or "Disabled"
-env = TransformedEnv(batch, FlattenObservation(-2, -1, in_keys=["observation"]))
+import foveal_env
+
+gym.register_envs(foveal_env)
+# autoreset_mode is "SameStep", the default; "Disabled" works as well, "NextStep" does not
+env = GymWrapper(gym.make_vec("foveal_env/Classify-v0", num_envs=8, flat=True))
 size = env.observation_spec["observation"].shape[-1]
 
 net = nn.Sequential(nn.Linear(size, 64), nn.Tanh(), nn.Linear(64, 4), NormalParamExtractor())

@@ -107,6 +107,7 @@ class ToyPerception(torch.nn.Module):
             ends_on_success=False,
             rewards={},
             info=lambda episode: {},
+            map_side=0,
             metrics={},
             measure=lambda episode: {},
             boxes=lambda *answer: torch.empty(0, 4),

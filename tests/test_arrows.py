@@ -17,12 +17,19 @@ FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the flo
     {"contracts"},
     {"perception"},
     {"world"},
-    {"make", "pretraining"},
-    {"cli", "env"},
+    {"infos", "make", "pretraining"},
+    {"cli", "rllib"},
+    {"env"},
 ]
 ONLY_IN = {
     "stable_baselines3": {"agents/sb3.py"},
-    "gymnasium": {"foveal_env/__init__.py", "foveal_env/env.py", "agents/sb3.py", "agents/foreign.py"},
+    "gymnasium": {
+        "foveal_env/__init__.py",
+        "foveal_env/env.py",
+        "foveal_env/rllib.py",
+        "agents/sb3.py",
+        "agents/foreign.py",
+    },
     "torchvision": {"foveal_env/sources/torchvision_data.py"},
     "pickle": set(),
 }

@@ -207,6 +207,81 @@ def test_a_configuration_can_be_yaml_and_changed(call, tmp_path):
     assert got["shapes"]["square"]["size"] == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.yaml", "width: 1e-3\nsquare: {size: 6}\n"), ("a.json", '{"draw": {"width": 0.001, "square": {"size": 6}}}')],
+    ids=["options in YAML", "a run in JSON"],
+)
+def test_a_command_takes_a_file_of_its_options(name, content, call, tmp_path):
+    (tmp_path / name).write_text(content)
+    for words in (["--config", str(tmp_path / name)], [f"--config={tmp_path / name}", "--square.size", "6"]):
+        got = call("draw", *words, "--overwrite")
+        assert (got["on"]["width"], got["shapes"]["square"]["size"]) == (0.001, 6)
+    with pytest.raises(SystemExit, match=r"has options of 'draw', not of 'erase'|unknown key 'square'"):
+        call("erase", "a.png", "--config", str(tmp_path / name), out="erased")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("s.json", '{"size": 6, "is_filled": true}'), ("s.yaml", "size: 6\nis_filled: yes\n")]
+)
+def test_a_plug_in_takes_a_file_of_its_options(name, content, call, tmp_path):
+    (tmp_path / name).write_text(content)
+    assert call("draw", "--square", str(tmp_path / name))["shapes"]["square"] == {"size": 6, "is_filled": True}
+    got = call("draw", f"--square={tmp_path / name}", "--square.size", "7", "--overwrite")
+    assert got["shapes"]["square"] == {"size": 7, "is_filled": True}  # what is typed counts
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"siez": 3}', "siez"),
+        ("[1, 2]", "s.json does not hold options by name"),
+        ("{", "s.json does not hold options by name"),
+        (None, "s.json"),
+    ],
+    ids=["unknown", "a list", "damaged", "not there"],
+)
+def test_a_bad_file_of_a_plug_in_is_named(content, message, call, tmp_path):
+    if content is not None:
+        (tmp_path / "s.json").write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        call("draw", "--square", str(tmp_path / "s.json"))
+    assert str(stop.value).startswith("toy.py: error: ")
+    assert message in str(stop.value)
+
+
+def results_of(tmp_path, out="out"):
+    """Leave what a run that did something leaves."""
+    (tmp_path / out / "results.json").write_text("{}")
+
+
+def test_a_second_run_into_a_folder_is_refused(call, tmp_path):
+    call("draw")
+    call("draw", "--width", "2")  # the first one left nothing but its options
+    results_of(tmp_path)
+    for name, words in {"draw": ["draw"], "erase": ["erase", "a.png"]}.items():
+        with pytest.raises(SystemExit) as stop:
+            call(*words)
+        also = ", or --resume to go on with it" if name == "draw" else ""
+        refusal = f"{tmp_path / 'out'} holds a run of 'draw' already: choose another --out, or --overwrite{also}"
+        assert str(stop.value) == f"toy.py: error: {refusal}"
+    assert record(tmp_path)["draw"]["width"] == 2
+    call("draw", "--width", "3", "--overwrite")
+    assert record(tmp_path)["draw"]["width"] == 3
+    assert "overwrite" not in record(tmp_path)["draw"]
+
+
+def test_a_command_that_adds_files_does_so_in_its_own_folder_alone(call, tmp_path):
+    program = PROGRAM._replace(adding={"erase"})
+    for name in ("a.png", "b.png"):
+        program.run(["erase", name, "--out", str(tmp_path / "out")])
+        results_of(tmp_path)
+    call("draw", out="drawn")
+    results_of(tmp_path, "drawn")
+    with pytest.raises(SystemExit, match="holds a run of 'draw' already"):
+        program.run(["erase", "a.png", "--out", str(tmp_path / "drawn")])
+
+
 def test_options_of_other_plug_ins_are_left_out_of_a_configuration(call, tmp_path):
     call("draw", "--square.size", "8")
     got = call("--config", str(tmp_path / "out" / "run.json"), "--shape", "plain")
@@ -229,6 +304,17 @@ def test_resuming_another_run_is_refused(words, message, call, tmp_path):
         call("draw", "--resume", *words)
     assert message in str(stop.value)
     assert record(tmp_path) == before
+
+
+def test_a_run_that_is_resumed_has_no_unknown_keys(call, tmp_path):
+    call("draw")
+    before = record(tmp_path)
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"draw": {**before["draw"], "widht": 3}}))
+    with pytest.raises(SystemExit, match=r"run\.json: unknown key 'widht'"):
+        call("draw", "--resume")
+    older = {key: value for key, value in before["draw"].items() if key not in ("width", "others")}
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"draw": older}))  # of a release without these options
+    call("draw", "--resume")
 
 
 def test_resuming_may_change_what_is_named(call, tmp_path):
@@ -274,6 +360,7 @@ def test_errors_are_one_line_that_names_the_choices(words, message, tmp_path):
     [
         ('{"draw": {"widht": 3}}', "; known: --colour"),
         ('{"draw": {"square": {"siez": 3}}}', "'square.siez' is not"),
+        ('{"draw": {"sqare": {"size": 3}}}', "unknown key 'sqare'; known: --colour"),
         ('{"draw": {"width": "wide"}}', "width"),
         ('{"draw": {}, "erase": {}}', "holds one command"),
         ('{"paint": {"a": 1}}', ""),

@@ -15,6 +15,8 @@ from PIL import Image
 import train
 from foveal_agents.commands import COMMANDS, main
 from foveal_env import checkpoint
+from foveal_env.batch import Columns
+from foveal_env.make import make_source
 from foveal_env.perception import Perception
 
 ROOT = Path(__file__).parent.parent
@@ -202,6 +204,225 @@ def test_compare_trains_each_learner_with_each_seed_for_equal_glimpses(small_per
     assert "right after 2 glimpses (mean of 2 seeds); looking at random" in printed
     main([*compare, "--resume"])
     assert [row["accuracy"] for row in rows(tmp_path)] == [row["accuracy"] for row in first]
+
+
+def trained(perception, out, *more):
+    """Train a policy quickly; return its path."""
+    policy(perception, out, "--baselines", "random", *more)
+    return str(out / "policy.safetensors")
+
+
+def test_each_policy_has_a_row_and_only_seeds_are_averaged(small_perception, tmp_path, capsys):
+    changed = {"a": [], "b": ["--grpo.gamma", "0.5"], "c": [], "d": ["--seed", "1"], "e": ["--reward", "probability"]}
+    paths = {name: trained(small_perception, tmp_path / name, *more) for name, more in changed.items()}
+    evaluate = ["evaluate", "--perception", small_perception, "--scenes", "20", "--glimpses", "2"]
+    evaluate += ["--baselines", "random", "--out", str(tmp_path / "out"), "--overwrite", "--policies"]
+    capsys.readouterr()
+    main([*evaluate, paths["a"], paths["b"], paths["c"]])  # a and c are of one seed: nothing is averaged
+    found = rows(tmp_path / "out")
+    assert [row["label"] for row in found] == ["random", paths["a"], paths["b"], paths["c"]]
+    assert [row["policy"] for row in found] == [None, paths["a"], paths["b"], paths["c"]]
+    assert [row["agent"] for row in found] == ["random", "grpo", "grpo", "grpo"]
+    assert [row["options"].get("gamma") for row in found] == [None, 0.3, 0.5, 0.3]
+    printed = capsys.readouterr().out
+    for name in "abc":
+        assert re.search(rf"\| {re.escape(paths[name])} +\| 1 ", printed)
+    assert "±" not in printed
+    main([*evaluate, paths["a"], paths["d"], paths["e"]])  # d has another seed, e another reward as well
+    group = f"{paths['a']} and 1 more"
+    assert [row["label"] for row in rows(tmp_path / "out")] == ["random", group, group, paths["e"]]
+    assert re.search(rf"\| {re.escape(group)} +\| 2 ", capsys.readouterr().out)
+    with pytest.raises(SystemExit, match="is named twice"):
+        main([*evaluate, paths["a"], paths["a"]])
+
+
+@pytest.mark.parametrize("words", [["--learners", "grpo", "grpo"], ["--learners", "grpo", "--baselines", "grpo"]])
+def test_no_agent_is_compared_with_itself(words, small_perception, tmp_path):
+    with pytest.raises(SystemExit, match="grpo is named twice"):
+        main(["compare", "--perception", small_perception, "--out", str(tmp_path), *QUICK, *GRPO, *words])
+
+
+def test_a_policy_is_evaluated_on_validation_scenes_unless_test_is_asked_for(small_perception, tmp_path, capsys):
+    for split, words in {"validation": [], "test": ["--split", "test", "--overwrite"]}.items():
+        policy(small_perception, tmp_path, "--baselines", "random", *words)
+        assert json.loads((tmp_path / "results.json").read_text())["split"] == split
+        assert f"Accuracy (%) after each glimpse on 20 {split} scenes" in capsys.readouterr().out
+
+
+def test_a_policy_for_acting_alone_is_small(small_perception, tmp_path):
+    whole = trained(small_perception, tmp_path / "a")
+    small = trained(small_perception, tmp_path / "b", "--acts_only")
+    assert os.path.getsize(small) < os.path.getsize(whole) / 2
+    assert rows(tmp_path / "b")[-1]["train_glimpses"] == rows(tmp_path / "a")[-1]["train_glimpses"]
+    policy(small_perception, tmp_path / "b", "--baselines", "random", "--acts_only", "--resume")  # it is finished
+    with pytest.raises(SystemExit, match="cannot go on: it was saved for acting alone"):
+        policy(small_perception, tmp_path / "b", "--resume", glimpses=1000)
+
+
+def test_a_search_is_told_by_success_spl_and_glimpses(searching, tmp_path, capsys):
+    options = ["--task_options", '{"tolerance": 2}']
+    main(
+        ["policy", "--perception", searching, "--train_glimpses", "64", "--out", str(tmp_path), *QUICK, *GRPO, *options]
+    )
+    results, printed = json.loads((tmp_path / "results.json").read_text()), capsys.readouterr().out
+    assert list(results["metrics"]) == ["success", "spl", "glimpses"]
+    for row in results["rows"]:
+        assert row["metrics"]["success"] == row["accuracy"]
+        assert (row["metrics"]["spl"][-1], row["metrics"]["glimpses"][-1]) == (row["spl"], row["glimpses"])
+    assert "Success (%) after each glimpse on 20 validation scenes" in printed
+    heads = next(line for line in printed.splitlines() if line.startswith("| agent"))
+    assert re.split(r" +\| *", heads.strip("| "))[-3:] == ["SPL (%)", "glimpses", "train s"]
+    assert re.search(r"GRPO on 20 validation scenes after at most 2 glimpses: success [\d.]+ %, SPL ", printed)
+    assert "ccuracy" not in printed.replace("accuracy.png", "")
+    header = (tmp_path / "results.csv").read_text().splitlines()[0]
+    assert header == "label,agent,seed,train_glimpses,train_seconds,glimpse,success,spl,glimpses,loss"
+
+
+REGRESSION = """
+from foveal_env.data import Outcome
+from foveal_env.tasks.base import Task, two_layers
+
+
+class Brightness(Task):
+    def __init__(self, state_shape):
+        super().__init__()
+        self.read = two_layers(state_shape, hidden=8, size=1)
+
+    def forward(self, state):
+        return self.read(state)[:, 0]
+
+    def score(self, answer, scenes):
+        truth = scenes.label.float() / 10
+        off = (answer - truth).abs()
+        return Outcome(off, 1 / (1 + off), off < 0.1, answer)
+
+    def info(self, episode):
+        return {"off": episode.outcome.loss}
+
+    @staticmethod
+    def config_for(source):
+        return {}
+"""
+
+
+@pytest.fixture
+def regressing(tmp_path, monkeypatch):
+    """The path of a perception whose task is a regression of one's own."""
+    (tmp_path / "regression.py").write_text(REGRESSION)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    pretrain(tmp_path / "perception", "--task", "regression:Brightness")
+    return str(tmp_path / "perception" / "perception.safetensors")
+
+
+def test_a_regression_of_ones_own_is_told_by_its_own_figures(regressing, tmp_path, capsys):
+    policy(regressing, tmp_path / "out", "--baselines", "random")
+    printed = capsys.readouterr().out
+    assert "Score (%) after each glimpse" in printed
+    assert re.search(r"\| right answers \(%\) \| off +\| train s", printed)
+    assert "ccuracy" not in printed.replace("accuracy.png", "")
+    row = rows(tmp_path / "out")[-1]
+    assert row["metrics"]["off"] == row["loss"]
+
+
+@pytest.mark.parametrize(
+    ("task", "titles"),
+    [
+        ("locate", ["Distance (sides of the target)", "IoU"]),
+        ("reconstruct", ["Explained variance (%)"]),
+        ("point", ["Distance (sides of the target)", "Within 0.5 sides of the target (%)"]),
+        ("several", ["Large: accuracy (%)", "Where: success (%)", "Count: accuracy (%)"]),
+    ],
+)
+def test_every_task_is_told_by_its_own_figures(task, titles, tmp_path, tiny, capsys):
+    name, options = ("questions", {"canvas": 180}) if task == "several" else ("digits", {"canvas": 40})
+    perception = Perception.build(make_source(name, "train", **options), task=task, **tiny)
+    perception.save(tmp_path / "p.safetensors", source=name, source_options=options)
+    evaluate = ["evaluate", "--perception", str(tmp_path / "p.safetensors"), "--scenes", "30", "--glimpses", "2"]
+    main([*evaluate, "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    told = re.findall("^(.*) after each glimpse on 30 test scenes", printed, re.MULTILINE)
+    assert told == titles
+    assert ("| oracle" in printed) == (task != "reconstruct")  # to know the target is no bound of the whole image
+
+
+def test_a_policy_that_beats_a_bound_is_named_with_the_reason(small_perception, tmp_path, capsys, monkeypatch):
+    def sees_the_truth(world, episodes):
+        looks = torch.stack([(episode.gazes[:, -1, 0] < 1).double() for episode in episodes], dim=1)
+        return Columns({"accuracy": looks})
+
+    monkeypatch.setattr(
+        "foveal_agents.scripted.Oracle.act", lambda self, world, episode, **_: torch.ones(len(episode.glimpses), 2)
+    )
+    monkeypatch.setattr("foveal_agents.rollout._figures", sees_the_truth)
+    policy(small_perception, tmp_path)
+    printed = capsys.readouterr().out
+    assert re.search(r"grpo is better than oracle \(accuracy 100.0 against 0.0 %\): it draws each gaze near", printed)
+    assert "deviation of 0.15 sides" in printed
+    assert json.loads((tmp_path / "results.json").read_text())["notes"][0] in printed
+
+
+def picture(folder, name="wide.png"):
+    Image.linear_gradient("L").resize((300, 90)).save(folder / name)
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--perception", "search", "--question", "7"], r"asked 7, the answer is at \(-?\d+, -?\d+\) px"),
+        (
+            ["--perception", "questions", "--question", "where", "3"],
+            r"asked where 3, the answer is at \(-?\d+, -?\d+\)",
+        ),
+        (["--perception", "questions", "--question", "count 3"], r"asked count 3, the answer is [0-3];"),
+        (["--perception", "questions", "--question", "large"], r"asked large, the answer is \d;"),
+        (["--perception", "locate"], r": the answer is a box of \d+ x \d+ px around \(-?\d+, -?\d+\) px"),
+        (["--perception", "reconstruct"], r": the answer is the image beside the drawing"),
+        ([], r": the answer is \d;"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_show_answers_every_task_with_the_shipped_policy(words, answer, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["show", picture(tmp_path), *words])
+    assert re.search(answer, capsys.readouterr().out)
+    assert width(tmp_path / "runs" / "show" / "scan-0-wide.png") > 200
+
+
+def test_show_says_the_numbers_of_a_regression_of_ones_own(regressing, tmp_path, capsys):
+    main(["show", picture(tmp_path), "--perception", regressing, "--agent", "spiral", "--out", str(tmp_path / "out")])
+    assert re.search(r"the answer is -?\d+\.\d+", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--perception", "search"], "--question: say what is asked; known: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        (["--perception", "search", "--question", "cat"], "--question: unknown 'cat'; known: 0, 1"),
+        (["--perception", "search", "--question", "3", "4"], "--question 3 4: it must be one of 0, 1"),
+        (["--perception", "questions", "--question", "3"], "--question 3: it must be one of large, where, count, and"),
+        (["--perception", "questions", "--question", "where"], "--question where: 'where' needs one class: 0, 1"),
+        (["--perception", "questions", "--question", "large 3"], "--question large 3: 'large' takes no class"),
+        (["--question", "3"], "this perception is asked nothing (classify): leave out --question"),
+        (["--perception", "locate", "--policy", "digits"], "was trained on perception="),
+        (["--perception", "locate", "--agent", "oracle"], "needs a source that knows where the target is"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_show_says_which_questions_there_are(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["show", picture(tmp_path), *words])
+    assert message in str(stop.value)
+
+
+def test_show_refuses_prompts_that_are_pictures(tmp_path, tiny):
+    options = {"canvas": 70, "candidates": 3, "prompt": "example"}
+    perception = Perception.build(make_source("search", "train", **options), task="search", **tiny)
+    perception.save(tmp_path / "p.safetensors", source="search", source_options=options)
+    with pytest.raises(SystemExit, match="asked with an example of 14 x 14 px, which --question cannot give"):
+        main(["show", picture(tmp_path), "--perception", str(tmp_path / "p.safetensors"), "--agent", "spiral"])
 
 
 def test_show_draws_images_of_any_size(small_perception, tmp_path, capsys):

@@ -246,7 +246,7 @@ def test_an_update_of_grpo_waits_once_and_once_a_look_where_episodes_end_early(p
             agent = quick("grpo", world, batch_size=16, **options)
             world.scenes(torch.arange(2))  # the first are checked
             waits.clear()
-            for _ in agent.train(40):
+            for logs in agent.train(40):  # noqa: B007, the last are compared
                 looks = world.rules.glimpses if world.ends_early else 0
                 assert waits.total() <= (1 if not looks else 2 + looks), waits
                 waits.clear()

@@ -9,8 +9,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3 import PPO
 
 import foveal_env
+from foveal_agents.sb3 import Sb3VecEnv
 from foveal_env import render
 from foveal_env.env import FovealVectorEnv
 
@@ -233,6 +235,127 @@ def test_a_row_has_the_figures_of_its_own_question_only():
     alone = ["distance" in single.reset(seed=row)[1] for row in range(rows)]
     assert infos["_distance"].tolist() == alone
     assert 0 < sum(alone) < rows
+
+
+@pytest.mark.parametrize("id", sorted(foveal_env.IDS))
+def test_infos_have_the_same_keys_all_through_an_episode(id):
+    env = gym.make(id, glimpses=4)
+    for seed in range(4):
+        env.reset(seed=seed)
+        _, info = env.reset()
+        keys, ended = set(info), False
+        while not ended:
+            assert info["is_success"] is False
+            *_, ended, _, info = env.step(env.action_space.sample())
+            assert set(info) == keys
+        assert isinstance(info["is_success"], bool)
+
+
+def test_success_is_told_at_the_end_only(options):
+    batch = gym.make_vec(ID, num_envs=40, split="test", **options)
+    _, infos = batch.reset(seed=0)
+    for step in range(3):
+        assert infos["_is_success"].all()
+        assert not infos["is_success"].any()
+        *_, infos = batch.step(np.zeros((40, 2)))
+        assert ("final_info" in infos) == (step == 2)
+    assert not infos["is_success"].any()  # of the new episodes
+    assert 0 < infos["final_info"]["is_success"].sum() < 40
+
+
+@pytest.mark.parametrize("id", sorted(foveal_env.IDS))
+def test_infos_have_one_type_in_single_and_batch(id):
+    native = gym.make_vec(id, num_envs=6, glimpses=2, autoreset_mode="SameStep")
+    slow = SyncVectorEnv([lambda: gym.make(id, glimpses=2)] * 6, autoreset_mode=AutoresetMode.SAME_STEP)
+    seen = [env.reset(seed=1)[1] for env in (native, slow)]
+    for step in range(3):
+        for key, values in seen[0].items():
+            for mine, theirs in zip(*map(leaves, (values, seen[1][key])), strict=True):
+                assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape), key
+        action = np.random.default_rng(step).uniform(-1, 1, (6, 2)).astype(np.float32)
+        seen = [env.step(action)[-1] for env in (native, slow)]
+
+
+def leaves(values):
+    return [values[key] for key in sorted(values)] if isinstance(values, dict) else [values]
+
+
+@pytest.mark.parametrize("reset_options", [{"scenes": 7}, {"scene": 7, "mask": [True]}])
+def test_unknown_options_of_a_reset_are_named(options, reset_options):
+    unknown = sorted(reset_options)[-1] if "scenes" in reset_options else "mask"
+    with pytest.raises(ValueError, match=f"unknown reset option '{unknown}'; known: scene, reset_mask"):
+        gym.make_vec(ID, num_envs=1, **options).reset(options=reset_options)
+    single = gym.make(ID, **options)
+    with pytest.raises(ValueError, match=f"unknown reset option '{unknown}'; known: scene$"):
+        single.reset(options=reset_options)
+    with pytest.raises(ValueError, match="unknown reset option 'reset_mask'"):
+        single.reset(options={"reset_mask": np.array([True])})
+    assert single.reset(seed=0, options={})[0].shape == (8, 24)
+
+
+@pytest.mark.parametrize("time_left", [False, True])
+def test_flat_observations_are_the_others_row_after_row(options, time_left):
+    make = {"time_left": time_left, **options}
+    flat, other = (gym.make(ID, flat=flat, **make) for flat in (True, False))
+    size = (8 + time_left) * 24
+    assert flat.observation_space.shape == (size,)
+    check_env(flat.unwrapped, skip_render_check=True)
+    assert np.array_equal(flat.reset(seed=1)[0], other.reset(seed=1)[0].flatten())
+    together, rows = (gym.make_vec(ID, num_envs=3, flat=flat, **make) for flat in (True, False))
+    assert together.observation_space.shape == (3, size)
+    assert together.single_observation_space.shape == (size,)
+    assert np.array_equal(together.reset(seed=1)[0], rows.reset(seed=1)[0].reshape(3, -1))
+    for actions in random_actions(3, 3):
+        mine, theirs = together.step(actions), rows.step(actions)
+        assert np.array_equal(mine[0], theirs[0].reshape(3, -1))
+    for last, other in zip(mine[-1]["final_obs"], theirs[-1]["final_obs"], strict=True):
+        assert np.array_equal(last, other.flatten())
+
+
+def test_flat_observations_in_stable_baselines3(options):
+    batch = Sb3VecEnv(gym.make_vec(ID, num_envs=4, flat=True, **options))
+    assert batch.reset().shape == (4, 8 * 24)
+    model = PPO("MlpPolicy", batch, n_steps=4, batch_size=8, n_epochs=1, device="cpu")
+    model.learn(16)
+    batch.step(np.zeros((4, 2)))
+    for _ in range(3):
+        _, _, ended, infos = batch.step(np.zeros((4, 2)))
+        for row in np.flatnonzero(ended):
+            assert infos[row]["terminal_observation"].shape == (8 * 24,)
+
+
+def test_a_search_tells_what_to_find():
+    env = gym.make("foveal_env/Search-v0", render_mode="rgb_array", split="test")
+    asked = set()
+    for seed in range(6):
+        _, info = env.reset(seed=seed)
+        wanted = int(info["prompt"].argmax())
+        assert env.get_wrapper_attr("question") == f"where is the {wanted}?"
+        assert np.array_equal(info["prompt"], np.eye(10, dtype=np.float32)[wanted])
+        asked.add(wanted)
+    assert len(asked) > 2
+    plain = gym.make(ID, render_mode="rgb_array", split="test")
+    assert "prompt" not in plain.reset(seed=0)[1]
+    assert plain.get_wrapper_attr("question") == ""
+    assert plain.render().shape == (480, 480, 3)
+    assert env.render().shape == (516, 480, 3)  # with a caption
+
+
+def test_prompts_of_a_batch_are_those_of_its_rows():
+    batch = gym.make_vec("foveal_env/Questions-v0", num_envs=16, glimpses=1, render_mode="rgb_array")
+    _, infos = batch.reset(seed=0)
+    first = batch.unwrapped.questions
+    assert len(set(first)) > 3
+    prompts = infos["prompt"]
+    *_, infos = batch.step(np.zeros((16, 2)))
+    assert np.array_equal(infos["final_info"]["prompt"], prompts)
+    assert batch.unwrapped.questions != first
+    assert len({picture.shape for picture in batch.render()}) == 1  # whatever is asked
+    single = gym.make("foveal_env/Questions-v0", glimpses=1)
+    for row in range(8):
+        _, info = single.reset(seed=row)
+        assert np.array_equal(info["prompt"], prompts[row])
+        assert single.unwrapped.question == first[row]
 
 
 def test_rendering(options):

@@ -75,7 +75,7 @@ def test_imitation_leads_to_the_target_sooner(toy_world, monkeypatch):
     assert losses[1.0] < losses[0.0] / 2
     monkeypatch.setattr(toy_world.source, "knows_target", False)
     with pytest.raises(ValueError, match="imitation needs a source that knows where the target is"):
-        make_agent("grpo", toy_world, imitation=1.0)
+        next(make_agent("grpo", toy_world, imitation=1.0).train(1))
 
 
 def test_a_weight_of_the_entropy_keeps_a_policy_wide(small_world):

@@ -64,7 +64,7 @@ def test_a_recipe_is_short_and_shadows_no_library(recipe):
 
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS.values())))
 def test_an_extra_brings_the_library(extra):
-    listed = re.search(rf'^"?{re.escape(extra)}"? = \[(.*)\]$', PROJECT, re.MULTILINE)
+    listed = re.search(rf'^"?{re.escape(extra)}"? = \[(.*)\]', PROJECT, re.MULTILINE)
     assert listed, f"pyproject.toml has no extra {extra!r}"
 
 

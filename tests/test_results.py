@@ -64,6 +64,7 @@ def test_results_say_what_was_measured_and_with_what(contents):
     assert contents["source"] == "digits"  # the perception's own
     assert contents["perception"] == "small"
     assert (contents["canvas"], contents["glimpses"], contents["split"], contents["scenes"]) == (40, 3, "train", 6)
+    assert contents["images"] == 1257
     assert contents["sensor_pixels_per_glimpse"] == 2 * 8 * 8
     assert set(contents["versions"]) >= {"python", "torch", "foveal-env"}
 

@@ -13,6 +13,7 @@ from quick_agents import quick
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from foveal_agents import training
+from foveal_agents.base import load_agent
 from foveal_agents.commands import main
 from foveal_env import checkpoint
 from foveal_env.make import make_source
@@ -150,3 +151,101 @@ def test_ctrl_c_loses_nothing(small_perception, tmp_path):
     main([*arguments, "--out", str(whole)])
     left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (stopped, whole))
     assert all(torch.equal(left[name], right[name]) for name in right)
+
+
+class Killed(Exception):
+    """What ends a training in the middle of a log."""
+
+
+def cut(folder, count):
+    """Cut the last bytes off the newest event file, as if the process had died while it wrote."""
+    newest = max(folder.glob("events.out.tfevents.*"))
+    newest.write_bytes(newest.read_bytes()[:-count])
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_tensorboard_has_each_point_once_after_a_crash_and_a_resume(stage, small_world, tmp_path, monkeypatch):
+    """The checkpoint is of the third update; the process dies while it logs the sixth."""
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    monkeypatch.setattr(training, "SAVE_EVERY", -1.0)
+
+    def run(folder, resume=False):
+        if stage == 1:
+            training.pretrain(job(steps=8)[0], folder, resume=resume)
+        else:
+            path = folder / "policy.safetensors"
+            agent = load_agent(path, small_world) if resume else quick("grpo", small_world)
+            training.train_agent(agent, 8 * 96, folder)
+
+    run(tmp_path / "whole")
+    expected = scalars(tmp_path / "whole")
+    assert all(len(steps) == 8 for steps in expected.values())
+    logs, saves, add, save = [], [], training.add_scalars, checkpoint.save
+
+    def dies(writer, *arguments):
+        logs.append(None)
+        add(writer, *arguments)
+        if len(logs) == 6:
+            raise Killed
+
+    def saves_no_more(*arguments):
+        saves.append(None)
+        if len(saves) <= 4:  # one before the first update, and three
+            save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "add_scalars", dies)
+        patch.setattr(checkpoint, "save", saves_no_more)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed")
+    cut(tmp_path / "killed", 5)
+    assert all(len(steps) >= 5 for steps in scalars(tmp_path / "killed").values())
+    run(tmp_path / "killed", resume=True)
+    assert len(list((tmp_path / "killed").glob("events.out.tfevents.*"))) == 2
+    assert scalars(tmp_path / "killed") == expected
+
+
+def test_a_learning_curve_has_each_point_once_after_a_crash(small_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "VALIDATION_SCENES", 20)
+    agent = quick("grpo", small_world)
+    next(agent.train(1))
+    agent.save(tmp_path / "policy.safetensors")
+    training.write_json(tmp_path / "curve.json", [{"glimpses": n, "seconds": 0, "accuracy": 0} for n in (0, 96, 192)])
+    saved = load_agent(tmp_path / "policy.safetensors", small_world)
+    training.train_agent(saved, 4 * 96, tmp_path, validation=small_world, curve_points=4)
+    assert [point["glimpses"] for point in training.read_curve(tmp_path)] == [0, 96, 192, 288, 384]
+
+
+FAST = """
+import sys
+from foveal_agents import training
+from foveal_agents.commands import main
+training.SAVE_EVERY = 0.1
+main(sys.argv[1:])
+"""
+
+
+def test_kill_9_loses_little_and_doubles_nothing(small_perception, tmp_path):
+    options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 12800"
+    arguments = ["policy", "--perception", small_perception, *options.split(), "--baselines", "random"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [sys.executable, "-c", FAST, *arguments, "--out", str(killed)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=tmp_path)
+    deadline, reached = time.monotonic() + 60, 0
+    while reached == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        path = killed / "policy.safetensors"
+        reached = checkpoint.load(path, "policy")[1]["updates"] if path.is_file() else 0
+    time.sleep(0.25)
+    process.kill()
+    process.wait()
+    assert 0 < checkpoint.load(killed / "policy.safetensors", "policy")[1]["updates"] < 200
+    main([*arguments, "--out", str(killed), "--resume"])
+    main([*arguments, "--out", str(whole)])
+    left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (killed, whole))
+    assert all(torch.equal(left[name], right[name]) for name in right)
+    found, expected = scalars(killed), scalars(whole)
+    for name in found:
+        assert len(set(found[name])) == len(found[name]), name
+        if name.startswith("train/"):
+            assert found[name] == expected[name]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-BILEVEL, GREY, RGB, PALETTE = 0, 1, 2, 3  # photometric interpretations; BILEVEL is white as 0
+WHITE_IS_0, GREY, RGB, PALETTE, CMYK, LAB = 0, 1, 2, 3, 5, 8  # what samples mean
 UNCOMPRESSED, DEFLATE, PACKBITS = 1, 8, 32773
 CHUNKY, PLANAR = 1, 2
 TYPES = {"H": 3, "I": 4}  # codes of a tag's values
@@ -93,11 +93,11 @@ def _tiles(layer: np.ndarray, side: int) -> list[np.ndarray]:
 
 
 def _packed(piece: np.ndarray, bits: int, byte_order: str) -> bytes:
-    if bits >= 8:
+    if bits in (8, 16):
         return piece.astype(f"{byte_order}u{bits // 8}").tobytes()
-    lines = piece.reshape(len(piece), -1, 1).astype(np.uint8)
-    single = np.unpackbits(lines, axis=2)[..., -bits:]  # the bits of each sample, highest first
-    return np.packbits(single.reshape(len(piece), -1), axis=1).tobytes()
+    lines = piece.reshape(len(piece), -1, 1)
+    single = lines >> np.arange(bits)[::-1] & 1  # the bits of each sample, highest first
+    return np.packbits(single.reshape(len(piece), -1).astype(np.uint8), axis=1).tobytes()
 
 
 def _compressed(data: bytes, compression: int) -> bytes:

@@ -107,6 +107,7 @@ class ActivePerceptionWorld(ForeignWorld):
         self.pixels, self.width = self.side**2, width
         self.episodes: list[tuple[Tensor, Tensor]] = []
         self._trail: list[Tensor] = []
+        self._label = torch.empty(0, dtype=torch.int64)
 
     @property
     def gaze_size(self) -> int:
@@ -143,7 +144,7 @@ class ActivePerceptionWorld(ForeignWorld):
     def outcome_of(self, episode: ForeignEpisode, reward: Tensor, told: Told) -> Outcome:
         """Return what the environment said of the prediction that the step submitted."""
         loss, target = (torch.from_numpy(told.infos[key]) for key in ("loss", "target"))
-        prediction = told.asked[:, 2:].argmax(dim=1)
+        prediction, self._label = told.asked[:, 2:].argmax(dim=1), target.long()
         return Outcome(loss.float(), (-loss * np.log(self.classes)).exp().float(), prediction == target, prediction)
 
     def look(self, episode: ForeignEpisode, action: Tensor) -> tuple[ForeignEpisode, Tensor]:
@@ -153,8 +154,7 @@ class ActivePerceptionWorld(ForeignWorld):
         after, reward = super().look(episode, action)
         self._trail.append(after.observation)
         if after.ended.all() and len(self._trail) == 1 + self.rules.glimpses:
-            label = torch.where(after.outcome.correct, after.outcome.prediction, 1 - after.outcome.prediction)
-            self.episodes.append((torch.stack(self._trail, dim=1), label))
+            self.episodes.append((torch.stack(self._trail, dim=1), self._label))
         return after, reward
 
 

@@ -20,8 +20,7 @@ from foveal_agents.rollout import rollout
 from foveal_env.perception import Perception
 from foveal_env.randomness import seeded
 
-TEST = 2**40  # seeds of test episodes begin here; GRPO draws its own from 2**62, and the explorer counts from 2**41
-EXPLORE = 2**41
+TEST, EXPLORE = 2**40, 2**41  # where seeds begin; an episode depends on all seeds of its batch, and these differ
 RECALL_WEIGHT, NOISE = 0.5, 0.01  # NOISE: squared error of a recalled pixel that costs as much as a nat
 
 

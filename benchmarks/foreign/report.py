@@ -20,7 +20,11 @@ def comparison(contents: dict[str, Any]) -> str:
     rows = contents["rows"]
     millions = f"{max(row['steps'] for row in rows) / 1e6:.2f}"
     ours = [
-        (f"GRPO, {how} ({len(rows)} seeds)", millions, with_interval([row[key][-1] for row in rows], scale=100))
+        (
+            f"GRPO, {how} ({len(rows)} seeds)",
+            millions,
+            with_interval([row[key][-1] for row in rows], scale=100, digits=2),
+        )
         for how, key in (("gazes drawn", "accuracy"), ("likeliest gaze", "accuracy_greedy"))
     ]
     return table(["who", "steps, millions", "accuracy, %"], [*ours, *THEIRS])
@@ -32,8 +36,8 @@ def seeds(contents: dict[str, Any]) -> str:
         [
             row["seed"],
             f"{row['steps']:,}",
-            *[f"{100 * row['accuracy'][step]:.1f}" for step in (3, 7, 11, 15)],
-            f"{100 * row['accuracy_greedy'][15]:.1f}",
+            *[f"{100 * row['accuracy'][step]:.2f}" for step in (3, 7, 11, 15)],
+            f"{100 * row['accuracy_greedy'][15]:.2f}",
             row["train_cpu_seconds"],
         ]
         for row in contents["rows"]

@@ -92,7 +92,8 @@ def mutated(data: bytes, *, seed: int) -> Iterator[tuple[str, bytes]]:
 
 def mutate(header: dict[str, Any], draw: random.Random) -> str:
     """Change, rename or remove an entry of a header, of any depth, in place; return what was done."""
-    place, words = header, []
+    place: Any = header
+    words: list[str] = []
     while True:
         key = draw.choice(list(place)) if isinstance(place, dict) else draw.randrange(len(place))
         words.append(str(key))

@@ -32,7 +32,7 @@ COUNT = 1000  # of checkpoints, and of images
 SECONDS = 20.0  # of a file, at most
 REFUSED, SAME, SILENT, OTHER_ERROR, READ = "refused", "same", "changed in silence", "another error", "read"
 SPLICED, CHANGED = "spliced", "changed, with a hash of its own"  # ways to make a checkpoint
-SCENES = {"canvas": 40, "clutter": 2}
+SCENES: dict[str, Any] = {"canvas": 40, "clutter": 2}
 SMALL: dict[str, Any] = {"patch": 8, "zooms": 2, "width": 24, "depth": 1}
 
 

@@ -1,12 +1,14 @@
 """Any file of an image becomes uint8 pixels, or a slide that is read tile by tile."""
 
 import os
+import threading
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from foveal_env.images.slides import Slide, open_slide
@@ -15,6 +17,8 @@ from foveal_env.images.tiff import OtherKind, is_tiled
 COLOURS = {1: "L", 3: "RGB"}  # Pillow's names, by number of channels
 SUFFIXES = (".bmp", ".btf", ".gif", ".jpeg", ".jpg", ".png", ".svs", ".tf8", ".tif", ".tiff", ".webp")
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+WITH_PLANES = {2: 3, 5: 4, 6: 3}  # channels of RGB, CMYK and YCbCr, by TIFF's numbers: the kinds that may have planes
+PALETTE = 3
 MAX_PIXELS = 89_478_485  # of an image that is decoded whole, as in Pillow; slides have no limit
 
 
@@ -59,12 +63,70 @@ def _decode(path: str | os.PathLike, channels: int, max_pixels: int) -> np.ndarr
     """Return the pixels of a file, [H, W, C] uint8."""
     if max_pixels > MAX_PIXELS:  # Pillow's own limit is for the whole process
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
-    with Image.open(path, formats=_formats()) as image:
+    with _opener.open(path) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ValueError(f"it has {width} x {height} px, more than max_pixels={max_pixels:,} allows")
-        pixels = np.array(_flat(ImageOps.exif_transpose(image)).convert(COLOURS[channels]))
+        grey = _grey_of_tiff(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else Grey()
+        pixels = np.array(_flat(ImageOps.exif_transpose(image), grey).convert(COLOURS[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+class _Opener:
+    """Opens files with Pillow, TIFFs so that libtiff reads them.
+
+    Of a TIFF that is not compressed Pillow's own reader mistakes the shape if it is turned, and the pixels if it has
+    planes of 16 bits. libtiff does not, and reads all that is compressed anyway.
+    """
+
+    def __init__(self):
+        self.unlock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.unlock)
+
+    def unlock(self) -> None:
+        """Begin anew: after a fork, the lock may be held by a thread that the child does not have."""
+        self._lock, TiffImagePlugin.READ_LIBTIFF = threading.Lock(), False
+
+    def open(self, path: str | os.PathLike) -> Image.Image:
+        """Open a file; its pixels are not read yet."""
+        with self._lock:  # Pillow's switch is one for the whole process
+            before, TiffImagePlugin.READ_LIBTIFF = TiffImagePlugin.READ_LIBTIFF, True
+            try:
+                return Image.open(path, formats=_formats())
+            finally:
+                TiffImagePlugin.READ_LIBTIFF = before
+
+
+_opener = _Opener()
+
+
+class Grey(NamedTuple):
+    """What the values of a grey image of more than 8 bits mean."""
+
+    white: int = 65535
+    is_inverted: bool = False  # whether 0 is white
+
+
+def _grey_of_tiff(image: TiffImagePlugin.TiffImageFile) -> Grey:
+    """Return what grey values of a TIFF mean; ValueError for a kind that Pillow would show wrongly."""
+    tags = image.tag_v2
+    bits, kind = (
+        max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))),
+        tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION),
+    )
+    kind = -1 if kind is None else int(kind)
+    count, extra = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1), tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    in_planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and count > 1
+    if in_planes and (len(extra) > 1 or 0 in extra or count != WITH_PLANES.get(kind, 0) + len(extra)):
+        raise ValueError("its channels lie in planes, in a way that cannot be read: write it interleaved")
+    if 2 in tags.get(TiffImagePlugin.SAMPLEFORMAT, ()) and (bits == 8 or tags.prefix == b"MM"):
+        raise ValueError("it holds signed values, whose black is not known")
+    if tags.get(TiffImagePlugin.FILLORDER) == 2 and bits > 8:
+        raise ValueError(f"it holds the bits of {bits}-bit values in reverse order")
+    if kind == PALETTE and not max(tags.get(TiffImagePlugin.COLORMAP, ())) > 255:
+        raise ValueError("its palette has no value above 255 of 65535: all of it would be black")
+    return Grey(white=4095 if bits == 12 else 65535, is_inverted=kind == 0)
 
 
 @cache
@@ -74,17 +136,20 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flat(image: Image.Image, grey: Grey) -> Image.Image:
     """Return an image without transparency and with 8 bits a channel."""
     if image.mode.startswith("I"):  # 16 bits, and 32 that hold 16
         values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
+        if values.min() < 0 or values.max() > grey.white:
             raise ValueError(f"its values reach from {values.min()} to {values.max()}, beyond 16 bits")
-        if 0 < values.max() < 257:
+        values = grey.white - values if grey.is_inverted else values
+        if 0 < values.max() < grey.white / 255:
             raise ValueError(f"it has 16 bits, but no value above {values.max()}: all of it would be black")
-        return Image.fromarray((values // 257).astype(np.uint8))
+        return Image.fromarray((values.astype(np.uint32) * 255 // grey.white).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("it holds floating point values, whose white is not known")
+    if image.mode == "La":  # multiplied with the alpha already, as if on black
+        return image.getchannel("L")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)

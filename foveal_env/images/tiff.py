@@ -82,7 +82,8 @@ class Level:
             raise FileNotFoundError(f"no such image: {self.path}") from error
         except Exception as error:  # whatever a codec raises
             raise ValueError(f"{self.path} has a tile that cannot be read: {error}") from error
-        return blank if tile is None else _to_bytes(tile[0], self.channels, alpha=UNASSOCIATED in page.extrasamples)
+        alpha = UNASSOCIATED in page.extrasamples or (page.samplesperpixel == 4 and not page.extrasamples)
+        return blank if tile is None else _to_bytes(tile[0], self.channels, alpha=alpha)
 
 
 class TileCache:
