@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from foveal_env.world import Rules
 ENTRIES = {"agent": str, "options": dict, "seed": int, "spent": dict, "perception": str, "rules": dict}  # of a header
 LATER_ENTRIES = {"trained_on": dict, "observation_shape": list, "acts_only": bool}  # that older files lack
 LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
-LARGEST_OPTION = 2**24
+LARGEST_OPTION, LARGEST_RULE = 2**24, 10_000
+LARGEST_OBSERVATIONS = 2**26  # numbers in those of all environments at once
 
 
 class AgentRules(Protocol):
@@ -309,6 +311,15 @@ class Policy:
             trained, given = (", ".join(f"{name}={of.get(name)}" for name in other) for of in (there, here))
             raise ValueError(f"{self.path} was trained on {trained}; this world has {given}")
 
+    def _check_size(self, shape: tuple[int, int]) -> None:
+        """Raise ValueError if the observations of all its environments at once would take too much memory."""
+        rows = self.header["options"].get("num_envs", 1)
+        if isinstance(rows, int) and rows * math.prod(shape) > LARGEST_OBSERVATIONS:
+            raise ValueError(
+                f"{self.path} asks for {rows} environments with observations of shape {tuple(shape)} at once: say "
+                "trust=True (--trust) to let it take that memory"
+            )
+
     def agent(self, world: AgentWorld) -> Agent:
         """Make the agent that saved the policy, with what it had learned.
 
@@ -316,6 +327,8 @@ class Policy:
         names code that is neither registered nor imported.
         """
         self.check(world)
+        if not self.is_trusted:
+            self._check_size(world.observation_shape)
         with made_from(self.path, self.tensors, trust=self.is_trusted):
             agent = make_agent(self.header["agent"], world, seed=self.header["seed"], **self.header["options"])
             agent.spent, agent.acts_only = Spent(**self.header["spent"]), self.header.get("acts_only", False)
@@ -358,15 +371,16 @@ def read_policy(name: str | os.PathLike, *, trust: bool = False) -> Policy:
     tensors, header = checkpoint.load(path, "policy")
     check_entries(path, header, ENTRIES)
     check_entries(path, header, {name: kind for name, kind in LATER_ENTRIES.items() if name in header})
-    if "environment" not in header["rules"]:  # which a foreign world compares with its own
-        _check_rules(path, header["rules"])
+    _check_rules(path, header["rules"])
+    tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+    policy = Policy(path, tensors, header, trust)
     if not trust:
         check_numbers(path, header["options"], LARGEST, default=LARGEST_OPTION)
+        check_numbers(path, policy.trained_rules, {}, default=LARGEST_RULE)
         folder = header["options"].get("tensorboard_log")
         if folder is not None:
             raise ValueError(f"{path} asks to write into {folder}: say trust=True (--trust) to let it")
-    tensors = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
-    return Policy(path, tensors, header, trust)
+    return policy
 
 
 def _check_rules(path: Path, rules: dict[str, Any]) -> None:

@@ -138,6 +138,8 @@ class ObservedWorld:
         """Return nothing: the task is not known."""
         return {}
 
+    measure = info
+
     def scenes(self, index: Tensor) -> Any:
         """Refuse, as all that would need the scenes."""
         raise ValueError(

@@ -42,7 +42,7 @@ def rollout(
         yield Step(before, action, reward, episode)
 
 
-def _check_action(world: AgentWorld, agent: Agent, episode: Episode, action: Tensor) -> None:
+def _check_action(world: AgentWorld, agent: Agent, episode: Any, action: Tensor) -> None:
     """Raise ValueError unless an agent returned a gaze [B, 2] or an action [B, A], float."""
     sizes = dict.fromkeys((world.rules.action_size, world.rules.gaze_size, 2))
     shapes = [[len(episode.glimpses), size] for size in sizes]
@@ -130,8 +130,8 @@ def _evaluation(world: AgentWorld, episodes: list[Episode]) -> Evaluation:
     )
 
 
-def _figures(world: Any, episodes: list[Episode]) -> Columns:
-    """Return what a world measures after each look, [B, 1 + T] each, by name."""
+def _figures(world: AgentWorld, episodes: list[Episode]) -> Columns:
+    """Return what the task measures after each look, [B, 1 + T] each, by name."""
     looks = [world.measure(episode) for episode in episodes]
     return Columns({name: torch.stack([look[name].double() for look in looks], dim=1) for name in looks[0]})
 

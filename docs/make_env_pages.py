@@ -220,7 +220,7 @@ def arguments(name: str, world: World) -> str:
         for key, option in options_of(type(world.perception.task)).items()
         if key not in ("state_shape", *spec["task_config"])
     }
-    view = {"render_mode": options_of(FovealEnv)["render_mode"]}
+    view = {key: options_of(FovealEnv)[key] for key in ("render_mode", "flat")}
     text = [
         option_table({**options_of(make_world), **options_of(Rules), **view}, IDS[name], OWN),
         "`gym.make_vec` takes these besides:",

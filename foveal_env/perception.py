@@ -235,14 +235,14 @@ class Perception(nn.Module):
         layout, inputs, shape = self.encoder.layout, self.encoder.inputs, self.encoder.state_shape
         if limited and max(layout.pixels * inputs.channels, math.prod(shape)) > LARGEST_LOOK:
             raise ValueError(f"a look with {layout} and a state of shape {shape} take too much memory")
-        where = layout.offsets()[None]
+        where = layout.offsets()[None].float()
         if not where.abs().max() <= LARGEST_ZOOM:
             raise ValueError(f"a zoom lies in [-{LARGEST_ZOOM}, {LARGEST_ZOOM}], got {layout}")
-        patches = torch.zeros(1, layout.patches, inputs.channels, layout.patch, layout.patch)
+        patches = where.new_zeros(1, layout.patches, inputs.channels, layout.patch, layout.patch)
         is_training = self.training
         with torch.no_grad(), seeded(0):
             self.eval()
-            state = self.encoder.initial(1, torch.zeros(1, inputs.prompt_size))
+            state = self.encoder.initial(1, where.new_zeros(1, inputs.prompt_size))
             state = self.step(state, Glimpse(patches, where))
             answer = self.task(state)
         self.train(is_training)

@@ -1,15 +1,19 @@
-"""RLlib: PPO on single environments that it makes itself.
+"""RLlib: PPO on the native batch.
 
-The id has the prefix "foveal_env:", so that a remote worker imports what registers it. RLlib's networks take one axis.
-For the native batch RLlib needs `autoreset_mode="NextStep"`: it assumes that mode, and does not ask for it.
+`foveal_env.rllib_env` gives it one axis, which its networks need, and the autoreset mode "NextStep": it assumes that
+mode, and does not ask for it. Without `gym_env_vectorize_mode` RLlib steps single environments, one after another.
 """
 
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.tune.registry import register_env
 
+import foveal_env
+
+register_env("foveal", foveal_env.rllib_env)
 config = (
     PPOConfig()
-    .environment("foveal_env:foveal_env/Classify-v0", env_config={"glimpses": 4, "flat": True})
-    .env_runners(num_env_runners=0, num_envs_per_env_runner=4)
+    .environment("foveal", env_config={"id": "foveal_env/Classify-v0", "glimpses": 4})
+    .env_runners(num_env_runners=0, num_envs_per_env_runner=4, gym_env_vectorize_mode="vector_entry_point")
     .training(train_batch_size=64, minibatch_size=32, num_epochs=1)
 )
 algorithm = config.build_algo()

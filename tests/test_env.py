@@ -44,6 +44,7 @@ def test_spaces_and_infos(options):
     assert env.action_space == gym.spaces.Box(-1, 1, (2,), np.float32)
     assert observation in env.observation_space
     assert set(info) == {"prediction", "score", "scene", "is_success"}
+    assert info["is_success"] is False
     for step in range(3):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         assert observation in env.observation_space
@@ -306,10 +307,10 @@ def test_flat_observations_are_the_others_row_after_row(options, time_left):
     assert together.single_observation_space.shape == (size,)
     assert np.array_equal(together.reset(seed=1)[0], rows.reset(seed=1)[0].reshape(3, -1))
     for actions in random_actions(3, 3):
-        mine, theirs = together.step(actions), rows.step(actions)
-        assert np.array_equal(mine[0], theirs[0].reshape(3, -1))
-    for last, other in zip(mine[-1]["final_obs"], theirs[-1]["final_obs"], strict=True):
-        assert np.array_equal(last, other.flatten())
+        results = together.step(actions), rows.step(actions)
+        assert np.array_equal(results[0][0], results[1][0].reshape(3, -1))
+    for mine, theirs in zip(*[result[-1]["final_obs"] for result in results], strict=True):
+        assert np.array_equal(mine, theirs.flatten())
 
 
 def test_flat_observations_in_stable_baselines3(options):

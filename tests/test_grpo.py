@@ -66,6 +66,15 @@ def test_a_policy_learns_to_stop_when_looking_no_longer_pays(toy_world):
     assert after.mean_loss[-1] < 0.05
 
 
+def test_what_is_fetched_ahead_is_what_the_next_update_looks_at(small_world, monkeypatch):
+    ahead, asked, scenes = [], [], small_world.scenes
+    monkeypatch.setattr(small_world, "prefetch", lambda index: ahead.append(index.tolist()))
+    monkeypatch.setattr(small_world, "scenes", lambda index: asked.append(index.tolist()) or scenes(index))
+    list(quick("grpo", small_world).train(3 * 8 * 4 * 3))
+    assert len(asked) == 3
+    assert asked[1:] == ahead[:-1]
+
+
 def test_imitation_leads_to_the_target_sooner(toy_world, monkeypatch):
     losses = {}
     for imitation in (0.0, 1.0):

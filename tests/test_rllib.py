@@ -1,4 +1,4 @@
-"""RLlib takes any batch for one of the mode "NextStep": what it does is done here, with RLlib only if it is there."""
+"""RLlib takes any batch for one of the mode "NextStep": what it does, done without it, and by itself if it is there."""
 
 import importlib.util
 import os

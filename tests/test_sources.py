@@ -82,7 +82,7 @@ def test_a_missing_data_set_says_how_to_get_it(name, tmp_path):
         ("digits", {"split": "tset"}, "unknown split 'tset'; known: train, validation, test"),
         ("digits", {"canvas": 20}, "canvas must be at least the 28 px of a picture, in whole px, got 20"),
         ("digits", {"canvas": 60.5}, "canvas must be at least the 28 px of a picture, in whole px, got 60.5"),
-        ("digits", {"clutter": -1}, "clutter must be at least 0, got -1"),
+        ("digits", {"clutter": -1}, "clutter must be at least 0, in whole pieces, got -1"),
         ("ladder", {"pictures_from": "cifar10"}, "pictures_from must be a digit-type source .* got 'cifar10'"),
         ("ladder", {"canvas": []}, r"canvas must be a side in whole px, or several, got \[\]"),
         ("ladder", {"canvas": [60, 20]}, "canvas must be at least the 28 px of a picture, in whole px, got 20"),

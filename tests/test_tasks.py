@@ -274,7 +274,7 @@ def test_a_prompt_that_is_not_finite_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"perception": "locate"}, r"the task 'locate' needs to know where the target is.*no boxes"),
+        ({"perception": "locate"}, r"the task 'locate'.* needs to know where the target is.*no boxes"),
         ({"perception": "digits", "canvas": 100}, r"scenes of the source 'folder' have no canvas, got canvas=100"),
     ],
     ids=["no boxes", "no canvas"],

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -14,6 +15,7 @@ from safetensors.torch import save
 from benchmarks.reliability import crafted
 from foveal_agents.base import load_agent, make_agent, read_policy
 from foveal_agents.commands import main
+from foveal_agents.policies import load_policy
 from foveal_env.checkpoint import metadata_of
 from foveal_env.make import load_frozen, make_source, make_world
 from foveal_env.perception import Perception
@@ -49,6 +51,7 @@ def use(path, files):
     """Load a checkpoint and use it, as somebody does who was sent it."""
     kind = next(kind for kind in KINDS if kind in path.stem)
     if kind in ("grpo", "ppo"):
+        load_policy(path).predict(np.zeros(read_policy(path).header["observation_shape"], np.float32))
         load_agent(path, make_world(perception=str(files["digits"]), glimpses=2))
     elif kind == "training":
         perception = Perception.load(files["digits"])
@@ -203,8 +206,11 @@ def test_no_name_in_a_file_leads_to_anything_but_a_plug_in(name, files, tmp_path
 
 
 def test_the_rules_of_a_policy_are_rules(files, tmp_path):
-    path = rewritten(files["grpo"], tmp_path / "sent.safetensors", rules={"trust": True, "perception": "other"})
-    with pytest.raises(ValueError, match=r"sent\.safetensors is damaged: its rules have 'perception', 'trust'"):
+    rules = {"trust": True, "perception": "other", "environment": "another"}
+    path = rewritten(files["grpo"], tmp_path / "sent.safetensors", rules=rules)
+    with pytest.raises(
+        ValueError, match=r"sent\.safetensors is damaged: its rules have 'environment', 'perception', 't"
+    ):
         read_policy(path)
 
 
@@ -245,6 +251,8 @@ HUGE = {
     "much clutter": ("digits", "source_options", {"clutter": 10**9}),
     "a wide policy": ("grpo", "options", {"width": 10**7}),
     "a fine grid of a policy": ("grpo", "options", {"grid": 10**5}),
+    "many glimpses": ("grpo", "trained_on", {"rules": {"glimpses": 10**10}}),
+    "a large observation": ("ppo", "observation_shape", [10**6, 10**6]),
     "many environments": ("ppo", "options", {"num_envs": 10**6}),
     "wide layers": ("ppo", "options", {"net_arch": [10**6, 10**6]}),
 }
@@ -253,7 +261,7 @@ HUGE = {
 @pytest.mark.parametrize("case", HUGE)
 def test_a_file_takes_no_more_memory_than_its_weights_account_for(case, files, tmp_path):
     kind, entry, options = HUGE[case]
-    changed = {**header_of(files[kind])[entry], **options}
+    changed = {**header_of(files[kind])[entry], **options} if isinstance(options, dict) else options
     path = rewritten(files[kind], tmp_path / f"{kind}-huge.safetensors", **{entry: changed})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=r"huge\.safetensors"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 WHITE_IS_0, GREY, RGB, PALETTE, CMYK, LAB = 0, 1, 2, 3, 5, 8  # what samples mean
-UNCOMPRESSED, DEFLATE, PACKBITS = 1, 8, 32773
+UNCOMPRESSED, DEFLATE = 1, 8
 CHUNKY, PLANAR = 1, 2
 TYPES = {"H": 3, "I": 4}  # codes of a tag's values
 
@@ -36,7 +36,7 @@ def write_tiff(
         samples: integers below 2**bits.
         photometric: what they mean.
         bits: bits of a sample.
-        compression: UNCOMPRESSED, DEFLATE or PACKBITS.
+        compression: UNCOMPRESSED or DEFLATE.
         orientation: TIFF's number of how to turn it, 1 to 8.
         planes: CHUNKY or PLANAR.
         byte_order: "<" or ">".
@@ -49,7 +49,7 @@ def write_tiff(
     height, width, count = samples.shape
     layers = [samples] if planes == CHUNKY else [samples[..., channel, None] for channel in range(count)]
     pieces = [
-        _compressed(_packed(piece, bits, byte_order), compression)
+        zlib.compress(_packed(piece, bits, byte_order)) if compression == DEFLATE else _packed(piece, bits, byte_order)
         for layer in layers
         for piece in (_tiles(layer, tile) if tile else np.split(layer, range(rows, height, rows)))
     ]
@@ -98,15 +98,6 @@ def _packed(piece: np.ndarray, bits: int, byte_order: str) -> bytes:
     lines = piece.reshape(len(piece), -1, 1)
     single = lines >> np.arange(bits)[::-1] & 1  # the bits of each sample, highest first
     return np.packbits(single.reshape(len(piece), -1).astype(np.uint8), axis=1).tobytes()
-
-
-def _compressed(data: bytes, compression: int) -> bytes:
-    if compression == DEFLATE:
-        return zlib.compress(data)
-    if compression == PACKBITS:  # runs of other bytes, none of equal ones
-        runs = [data[first : first + 128] for first in range(0, len(data), 128)]
-        return b"".join(bytes([len(run) - 1]) + run for run in runs)
-    return data
 
 
 def _file(tags: dict[int, tuple[str, list[int]]], data: bytes, byte_order: str) -> bytes:

@@ -22,7 +22,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 LIMITS = {  # what each figure should be
     "kills": {"at_least": 60},
-    "kills_unequal": {"at_most": 0},
+    "kills_equal": {"at_least": 60},
     "tensorboard_doubles": {"at_most": 0},
     "tensorboard_missing": {"at_most": 0},
     "lost_seconds_max": {"at_most": 60},

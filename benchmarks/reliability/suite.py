@@ -25,24 +25,25 @@ LIBRARIES = [
 ]
 
 
-class FirstFailure:
-    """A plug-in of pytest that remembers the first test that failed."""
+class Failures:
+    """A plug-in of pytest that remembers which tests failed, and which files could not be read."""
 
-    name = ""
+    def __init__(self):
+        self.names: list[str] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called by pytest after each part of a test."""
         if report.failed:
-            self.name = self.name or report.nodeid
+            self.names.append(report.nodeid)
 
     def pytest_collectreport(self, report: Any) -> None:
         """Called by pytest after it has read a file."""
         if report.failed:
-            self.name = self.name or report.nodeid
+            self.names.append(report.nodeid)
 
 
-def run_tests(folder: str, files: list[str], pipe: Connection) -> None:
-    """Run test files in this process, on the project in `folder`, and send the name of the first that fails."""
+def run_tests(folder: str, words: list[str], pipe: Connection) -> None:
+    """Run pytest in this process, on the project in `folder`, and send the names of what failed."""
     paths = [f"{folder}/.links", folder]
     os.chdir(folder)
     sys.path[:0] = paths
@@ -53,9 +54,9 @@ def run_tests(folder: str, files: list[str], pipe: Connection) -> None:
     with open(f"{folder}/tests.log", "w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    plug_in = FirstFailure()
-    status = pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *files], plugins=[plug_in])
-    pipe.send("" if status == 0 else plug_in.name or f"status {status}")
+    plug_in = Failures()
+    status = pytest.main(["-q", "--tb=line", "-p", "no:cacheprovider", *words], plugins=[plug_in])
+    pipe.send(plug_in.names if status in (0, 1) or plug_in.names else [f"status {status}"])
 
 
 class Suite:
@@ -65,16 +66,23 @@ class Suite:
         self.folder, self.processes = folder, multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(LIBRARIES)
 
-    def outcome(self, files: list[str]) -> str:
-        """Run test files, or single tests; return "passed", "failed: TEST" or "hung"."""
+    def failures(self, words: list[str]) -> list[str]:
+        """Run pytest with these words; return the names of the tests that failed, or "hung" or "crashed"."""
         here, there = self.processes.Pipe()
-        process = self.processes.Process(target=run_tests, args=(str(self.folder), files, there))
+        process = self.processes.Process(target=run_tests, args=(str(self.folder), words, there))
         process.start()
         there.close()
         try:
-            failed = here.recv() if here.poll(SECONDS) else "hung"
+            failed = here.recv() if here.poll(SECONDS) else ["hung"]
         except EOFError:
-            failed = "crashed"
+            failed = ["crashed"]
         process.kill()
         process.join()
-        return "passed" if not failed else failed if failed in ("hung", "crashed") else f"failed: {failed}"
+        return failed
+
+    def outcome(self, files: list[str]) -> str:
+        """Run test files until a test fails; return "passed", "failed: TEST", "hung" or "crashed"."""
+        failed = self.failures(["-x", *files])
+        if not failed:
+            return "passed"
+        return failed[0] if failed[0] in ("hung", "crashed") else f"failed: {failed[0]}"

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import torch
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
+from foveal_env.images.jpeg import damage_of_jpeg
 from foveal_env.images.slides import Slide, open_slide
 from foveal_env.images.tiff import OtherKind, is_tiled
 
@@ -27,7 +29,8 @@ def read_image(path: str | os.PathLike, channels: int, *, max_pixels: int = MAX_
 
     16 bits a channel become 8. What is transparent is laid on black, because black is also what lies outside an image.
     An animation gives its first frame. A tiled TIFF that cannot be looked at tile by tile (a palette, CMYK, planes,
-    turned) is read whole.
+    turned) is read whole. A JPEG whose markers are damaged is read with a warning; most other damage of formats without
+    a checksum (JPEG, WebP, GIF, BMP, TIFF) cannot be seen.
 
     Args:
         path: the file.
@@ -49,27 +52,31 @@ def read_image(path: str | os.PathLike, channels: int, *, max_pixels: int = MAX_
         except OtherKind:
             pass  # Pillow reads it or says what is wrong
     try:
-        pixels = _decode(path, channels, max_pixels)
+        pixels, damage = _decode(path, channels, max_pixels)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such image: {path}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{path} is too large: {error} (max_pixels raises the limit)") from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise ValueError(f"{path} is not an image that can be read: {error}") from error
+    if damage:
+        warnings.warn(f"{path} is damaged, and may show something else: {damage}")
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _decode(path: str | os.PathLike, channels: int, max_pixels: int) -> np.ndarray:
-    """Return the pixels of a file, [H, W, C] uint8."""
+def _decode(path: str | os.PathLike, channels: int, max_pixels: int) -> tuple[np.ndarray, str | None]:
+    """Return the pixels of a file, [H, W, C] uint8, and what damage can be told of them."""
     if max_pixels > MAX_PIXELS:  # Pillow's own limit is for the whole process
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
     with _opener.open(path) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ValueError(f"it has {width} x {height} px, more than max_pixels={max_pixels:,} allows")
+        is_jpeg = image.format in ("JPEG", "MPO")
         grey = _grey_of_tiff(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else Grey()
         pixels = np.array(_flat(ImageOps.exif_transpose(image), grey).convert(COLOURS[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
+    damage = damage_of_jpeg(Path(path).read_bytes()) if is_jpeg else None
+    return pixels.reshape(*pixels.shape[:2], channels), damage
 
 
 class _Opener:
@@ -111,10 +118,7 @@ class Grey(NamedTuple):
 def _grey_of_tiff(image: TiffImagePlugin.TiffImageFile) -> Grey:
     """Return what grey values of a TIFF mean; ValueError for a kind that Pillow would show wrongly."""
     tags = image.tag_v2
-    bits, kind = (
-        max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))),
-        tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION),
-    )
+    kind, bits = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION), tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))[0]
     kind = -1 if kind is None else int(kind)
     count, extra = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1), tags.get(TiffImagePlugin.EXTRASAMPLES, ())
     in_planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and count > 1
