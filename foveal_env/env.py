@@ -86,6 +86,7 @@ class FovealVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._started: Episode | None = None  # None before the first reset
         self._ended = np.zeros(num_envs, dtype=bool)
+        self._all_rows = torch.arange(num_envs, device=self.world.device)
         self._stream = torch.empty(0, dtype=torch.int64)  # [B] seed of each row's sequence of scenes
         self._count = torch.zeros(num_envs, dtype=torch.int64)  # [B] scenes that each row has drawn from it
 
@@ -210,7 +211,9 @@ class FovealVectorEnv(VectorEnv):
         if not active.any():
             return None
         goes_on = active & ~(action[:, -1] > 0).numpy() if self.world.rules.stop else active
-        rows = torch.from_numpy(np.flatnonzero(goes_on)).to(self.world.device)  # known here: a device need not wait
+        rows = self._all_rows  # which rows go on is known here: a device need not wait
+        if not goes_on.all():
+            rows = torch.from_numpy(np.flatnonzero(goes_on)).to(self.world.device)
         with torch.no_grad():
             self._started, reward = self.world.look(self._episode, action.to(self.world.device), rows=rows)
         return reward

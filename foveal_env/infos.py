@@ -25,14 +25,15 @@ class Report:
     def infos(self, mask: np.ndarray) -> dict[str, Any]:
         """Return the infos of the rows where `mask` is true, in the form of Gymnasium's vector environments."""
         infos: dict[str, Any] = {}
+        everywhere = bool(mask.all())
         for key, values in {**self.columns, "is_success": self.correct & self.ended}.items():
-            told = mask
-            if key in self.partial and np.isnan(values).any():  # the question of that row has no such figure
-                told = mask & ~np.isnan(values)
+            told, is_whole = mask, everywhere
+            if key in self.partial and (missing := np.isnan(values)).any():  # that row's question has no such figure
+                told, is_whole = mask & ~missing, False
                 if not told.any():
                     continue
-                values = np.nan_to_num(values, nan=0.0)
-            infos[key] = values.copy() if told.all() else values * told.reshape(-1, *[1] * (values.ndim - 1))
+                values = np.where(missing, 0.0, values)
+            infos[key] = values.copy() if is_whole else values * told.reshape(-1, *[1] * (values.ndim - 1))
             infos[f"_{key}"] = told.copy()
         return infos
 

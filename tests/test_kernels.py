@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reference import noise
 
 from foveal_env import kernels
+from foveal_env.images import Images
 from foveal_env.kernels.box_averages import box_averages
 from foveal_env.kernels.crops import add_crops
 from foveal_env.kernels.dispatch import dispatch
@@ -195,6 +196,15 @@ def test_threads_are_prepared_once_and_keep_the_order():
     assert list(threads.map(abs, [-3, 2, -1])) == [3, 2, 1]
     assert threads.submit(abs, -4).result() == 4
     assert len(prepared) == 1
+
+
+@pytest.mark.parametrize("exponent", range(16, 38, 3))
+def test_a_patch_far_larger_than_its_image_is_black(exponent):
+    images = Images.prepare(torch.full((40, 3, 20, 2), 255, dtype=torch.uint8))
+    centre = torch.linspace(-3, 20, 80).view(40, 1, 2)
+    for patch in (5, 6, 9, 16, 25):
+        averages = images.box_averages(centre, torch.full((40, 1), 10.0**exponent), patch)
+        assert averages.abs().max() < 1e-6
 
 
 @pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="no guarded memory here")
