@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: run test docs
 
 run: .venv/installed
-	$(BIN)/python train.py
+	$(BIN)/python train.py --overwrite
 
 test: .venv/installed
 	$(BIN)/ruff check .

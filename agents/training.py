@@ -213,9 +213,11 @@ def session(folder: Path, *, after: int | None = None) -> Iterator[SummaryWriter
             because they are made again. None is a new run, which removes the events of an old one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if after is None:
-        for old in folder.glob("events.out.tfevents.*"):
+    for old in folder.glob("events.out.tfevents.*"):
+        if after is None:
             old.unlink()
+        else:  # event files are read in the order of their names, which begin with whole seconds
+            time.sleep(min(1.0, max(0.0, int(old.name.split(".")[3]) + 1 - time.time())))
     told = threading.excepthook
     # A full disk ends TensorBoard's own thread. The writer raises the error again in the training, where it is told.
     threading.excepthook = lambda fault: None if isinstance(fault.exc_value, OSError) else told(fault)

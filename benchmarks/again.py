@@ -90,7 +90,7 @@ def search_again(name: str) -> dict[str, Any]:
 
 
 PARTS = {"agents": agents_again, "environments": environments_again, "search": search_again}
-REPORTS = {"agents": report_agents, "environments": lambda found: report_environments(), "search": report_search}
+REPORTS = {"agents": report_agents, "search": report_search}
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[str]:
@@ -117,7 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{part}:", *differences(old, new), sep="\n  ", flush=True)
         if not chosen.check:
             write_results(part, new)
-            REPORTS[part](new)
+            REPORTS.get(part, lambda found: None)(new)
+    if not chosen.check:
+        report_environments()  # of all parts
 
 
 if __name__ == "__main__":

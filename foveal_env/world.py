@@ -107,7 +107,7 @@ class World:
         self.device = next(perception.parameters()).device
         self._reward = rewards[rules.reward]
         self._prefetcher = Prefetcher(source)
-        self._is_checked = False
+        self._is_checked = not source.truth_known  # otherwise losses mean nothing, and may be NaN
 
     @property
     def ends_early(self) -> bool:

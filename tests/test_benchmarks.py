@@ -67,9 +67,9 @@ def copied(tmp_path, monkeypatch):
     def elsewhere(page, name, text):
         put_in(tmp_path / page.relative_to(ROOT), name, text)
 
-    for name in ("agents", "foreign", "images", "literature", "search", "throughput"):
-        monkeypatch.setattr(f"benchmarks.{name}.report.put_in", elsewhere)
-    monkeypatch.setattr("benchmarks.literature.ablations.put_in", elsewhere)
+    for name in MODULES:
+        if hasattr(importlib.import_module(name), "put_in") and name != "benchmarks.markdown":
+            monkeypatch.setattr(f"{name}.put_in", elsewhere)
     return pages
 
 

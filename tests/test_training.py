@@ -205,6 +205,19 @@ def test_tensorboard_has_each_point_once_after_a_crash_and_a_resume(stage, small
     assert scalars(tmp_path / "killed") == expected
 
 
+def test_events_of_a_resumed_run_are_read_after_the_old_ones(tmp_path):
+    """Event files are read in the order of their names: a second of the clock, and then numbers of processes."""
+    for after in (None, 1):
+        with training.session(tmp_path, after=after) as writer:
+            for step in range(after or 0, 3):
+                writer.add_scalar("train/reward", float(after is None), step + 1)
+    old, new = sorted(tmp_path.glob("events.out.tfevents.*"))
+    assert int(old.name.split(".")[3]) < int(new.name.split(".")[3])
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/reward")] == [(1, 1), (2, 0), (3, 0)]
+
+
 def test_a_learning_curve_has_each_point_once_after_a_crash(small_world, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "VALIDATION_SCENES", 20)
     agent = quick("grpo", small_world)

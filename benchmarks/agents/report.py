@@ -56,10 +56,16 @@ def gaps(contents: dict[str, Any]) -> str:
     rows, lines = contents["rows"], []
     for name in contents["gap_closed"]:
         learned = [entry for entry in rows if entry["agent"] == name]
-        by_seed = ", ".join(f"{gap_of_seed(rows, name, e['seed']):.0%} in {e['train_seconds']:.0f} s" for e in learned)
+        shares = [share(gap_of_seed(rows, name, entry["seed"])) for entry in learned]
+        by_seed = ", ".join(f"{one} in {e['train_seconds']:.0f} s" for one, e in zip(shares, learned, strict=True))
         glimpses = ", ".join(f"{count:,}" for count in sorted({entry["train_glimpses"] for entry in learned}))
-        lines.append([name, f"{gap_closed(rows, name):.0%}", by_seed, glimpses])
+        lines.append([name, share(gap_closed(rows, name)), by_seed, glimpses])
     return table(["agent", "gap closed", "by seed", "glimpses of training"], lines)
+
+
+def share(closed: float | None) -> str:
+    """Return a share of the gap as tables have it; "-" where the gap is nearly nothing."""
+    return "-" if closed is None else f"{closed:.0%}"
 
 
 def gap_of_seed(rows: Entries, name: str, seed: int) -> float | None:

@@ -25,6 +25,7 @@ OPTIONS = {
     "train_glimpses": 400_000,
     "baselines": BASELINES,
     "scenes": 1000,
+    "resume": True,
     "out": FOLDER,
 }
 

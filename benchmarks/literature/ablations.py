@@ -86,7 +86,7 @@ def measure_policy(folder: Path, perception: Path, changes: dict[str, Any]) -> d
             {
                 **{"perception": perception, "glimpses": ROW.glimpses, "precision": "auto", "seeds": 1},
                 **{"split": "validation", "scenes": SCENES, "train_glimpses": BUDGET, "learners": ("grpo",)},
-                **{"baselines": ("random", "oracle"), "reward": ROW.reward, "seed": 0},
+                **{"baselines": ("random", "oracle"), "reward": ROW.reward, "seed": 0, "resume": True},
                 **with_prefix("grpo", ROW.agent_options["grpo"]),
                 **changes,
                 "out": folder,
