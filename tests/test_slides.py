@@ -1,7 +1,9 @@
 """Tiled files that are looked at without being loaded."""
 
+import io
 import os
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -161,6 +163,39 @@ def test_a_slide_that_is_cut_off_or_vanishes_while_it_is_open_is_named(tmp_path)
     os.remove(path)
     with pytest.raises(FileNotFoundError, match=r"no such image: .*cut.tif"):
         slide.box_averages(torch.full((1, 2), 480.0), torch.full((1,), 8.0), 4)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "webp", "png", "deflate", "zstd"])
+def test_a_tile_takes_no_more_memory_than_a_tile(compression, tmp_path):
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, photo(32, 32), tile=(16, 16), photometric="rgb", compression=compression)
+    assert Slide(path).pixels().shape == (3, 32, 32)
+    large = Image.new("RGB", (5000, 5000))
+    if compression in ("deflate", "zstd"):
+        encode = {"deflate": imagecodecs.zlib_encode, "zstd": imagecodecs.zstd_encode}[compression]
+        data = encode(large.tobytes())
+    else:
+        file = io.BytesIO()
+        large.save(file, compression, **({"no_jp2": True} if compression == "jpeg2000" else {}))
+        data = file.getvalue()
+    with tifffile.TiffFile(path) as file:
+        places = file.pages.first.tags["TileOffsets"], file.pages.first.tags["TileByteCounts"]
+    end = path.stat().st_size
+    path.write_bytes(path.read_bytes() + data)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        sizes = [len(data), *places[1].value[1:]]
+        file.pages.first.tags["TileByteCounts"].overwrite(sizes, dtype="I")
+        file.pages.first.tags["TileOffsets"].overwrite([end, *places[0].value[1:]])
+    reason = "" if compression in ("deflate", "zstd") else "it is an image of 5000 x 5000 px"
+    with pytest.raises(ValueError, match=rf"bomb\.tif has a tile that cannot be read: .*{reason}"):
+        Slide(path).pixels()
+
+
+def test_a_compression_that_is_not_known_is_left_to_others(tmp_path):
+    path = tmp_path / "a.svs"
+    tifffile.imwrite(path, photo(32, 32), tile=(16, 16), photometric="rgb", compression="jpegxl")
+    with pytest.raises(ValueError, match=r"a\.svs is not a slide that can be read: its compression .* is not known"):
+        Slide(path)
 
 
 @pytest.mark.parametrize("factors", [(1,), (1, 2)])

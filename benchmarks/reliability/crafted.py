@@ -43,7 +43,7 @@ def spliced(data: bytes, other: bytes, *, seed: int) -> Iterator[tuple[str, byte
     for number in range(10**9):
         change = changes[number % len(changes)]
         changed = change(dict(tensors), others, draw)
-        if number % 7 == 6:
+        if number % 7 == 6 and more["header"] != metadata["header"]:
             yield f"{number} header of another", save(tensors, {**metadata, "header": more["header"]})
         elif changed.keys() != tensors.keys() or any(not torch.equal(changed[key], tensors[key]) for key in changed):
             yield f"{number} {change.__name__}", save(changed, metadata)

@@ -8,6 +8,7 @@ import re
 
 MARKER = re.compile(rb"\xff[\x01-\xfe]")  # in coded pixels a 0 follows each 255
 RESTART, START, END, SCAN, LOWEST = 0xD0, 0xD8, 0xD9, 0xDA, 0xC0
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def damage_of_jpeg(data: bytes) -> str | None:
@@ -30,3 +31,15 @@ def damage_of_jpeg(data: bytes) -> str | None:
         place += int.from_bytes(data[place : place + 2], "big")
         is_scan, restarts = code == SCAN, 0
     return "its end is missing"
+
+
+def size_of_jpeg(data: bytes) -> tuple[int, int]:
+    """Return (width, height) in px, as a file or a part of one says; ValueError if it does not."""
+    place = 2
+    while match := MARKER.search(data, place):
+        place, length = match.end(), int.from_bytes(data[match.end() : match.end() + 2], "big")
+        if match[0][1] in FRAMES:
+            height, width = (int.from_bytes(data[place + skip : place + skip + 2], "big") for skip in (3, 5))
+            return width, height
+        place += length
+    raise ValueError("it is a JPEG without a size")

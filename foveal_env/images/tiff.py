@@ -3,6 +3,7 @@
 Tiles are read with tifffile: .svs, OME-TIFF, BigTIFF and plain tiled TIFF.
 """
 
+import io
 import logging
 import math
 import os
@@ -13,11 +14,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from foveal_env.images.jpeg import size_of_jpeg
 from foveal_env.kernels.threads import Threads
 
 SUFFIXES = (".btf", ".ome.tif", ".ome.tiff", ".svs", ".tf8")  # as .tif and .tiff: slides if they are tiled
 TILE = 2**22  # px of a tile, at most
+SIZED = (
+    1,
+    5,
+    8,
+    32773,
+    32946,
+    34925,
+    34926,
+    50000,
+)  # compressions of plain bytes: what comes out is as large as a tile
+JPEG = 7
+IMAGES = (JPEG, 33003, 33004, 33005, 34712, 34927, 34933, 50001)  # tiles are images, which tell their size themselves
 UNASSOCIATED = 2  # TIFF's number for an alpha channel that the colours are not multiplied with
 CACHE = 128 * 2**20  # bytes of decoded tiles that are kept, for all slides of the process
 
@@ -77,6 +92,7 @@ class Level:
                 data = file.read(size)
             if len(data) < size:
                 raise ValueError(f"it ends {size - len(data)} bytes early")
+            _check_tile(data, int(page.compression))
             tile = page.decode(data, number, jpegtables=page.jpegtables)[0]
         except FileNotFoundError as error:
             raise FileNotFoundError(f"no such image: {self.path}") from error
@@ -209,6 +225,8 @@ def _other_kind(page: Any) -> str | None:
         return f"its channels must have 8 or 16 bits, got {page.bitspersample} ({page.dtype})"
     if int(page.photometric) not in (1, 2, 6) or page.samplesperpixel > 4:  # black is 0, RGB, YCbCr
         return f"it must be grey, with black as 0, or of colour, got {page.samplesperpixel} of kind {page.photometric}"
+    if int(page.compression) not in (*SIZED, *IMAGES):
+        return f"its compression {page.compression} is not known"
     turned = page.tags.get("Orientation")
     if turned is not None and turned.value != 1:
         return f"it must be upright, got orientation {turned.value}"
@@ -227,6 +245,15 @@ def _damage(page: Any, file_size: int) -> str | None:
     if end > file_size:
         return f"it ends {end - file_size} bytes early"
     return None
+
+
+def _check_tile(data: bytes, compression: int) -> None:
+    """Raise ValueError if a tile is an image that says it is far larger; its decoder would take that memory."""
+    if compression not in IMAGES:
+        return
+    size = size_of_jpeg(data) if compression == JPEG else Image.open(io.BytesIO(data)).size
+    if size[0] * size[1] > TILE:
+        raise ValueError(f"it is an image of {size[0]} x {size[1]} px; up to {TILE:,} px can be read")
 
 
 def _to_bytes(tile: np.ndarray, channels: int, *, alpha: bool) -> np.ndarray:
