@@ -61,7 +61,9 @@ def squares(draw):
     generator, zoom = seeded(draw), draw(st.floats(-1, 4)) + torch.linspace(0, 1, 3)
     centre = (torch.rand(len(size), 3, 2, generator=generator) * 2 - 0.5) * size.flip(1)[:, None]
     length = size.amin(dim=1, keepdim=True) * torch.exp2(-zoom)
-    return texels, offset, size, centre, length.float(), draw(st.integers(1, 40))
+    patch = draw(st.integers(1, 40))
+    # A place at 300 px is rounded to 3e-5 px. Of a box of 1/8 px that is 2e-4, and of a narrower one it is more.
+    return texels, offset, size, centre, length.float().clamp(min=patch / 8), patch
 
 
 ARGUMENTS = {  # of each kernel, and how far its two forms may be apart
