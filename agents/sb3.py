@@ -273,7 +273,7 @@ class StableBaselines(Agent):
         tensors = checkpoint.prefixed("policy", self.model.policy.state_dict())
         if self.on_policy:
             tensors |= checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.model.policy.optimizer))
-        return tensors, {}
+        return tensors, {"updates": self.model._n_updates}  # that it logs
 
     def acting_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the policy's weights."""
@@ -284,7 +284,7 @@ class StableBaselines(Agent):
         self.model.policy.load_state_dict(checkpoint.below("policy", tensors))
         if self.on_policy:
             checkpoint.restore_optimizer(self.model.policy.optimizer, checkpoint.below("optimizer", tensors))
-        self.model.num_timesteps = self.spent.glimpses
+        self.model.num_timesteps, self.model._n_updates = self.spent.glimpses, header.get("updates", 0)
 
 
 class Ppo(StableBaselines):

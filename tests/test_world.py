@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -31,6 +32,22 @@ def test_look_changes_nothing_that_it_was_given(small_world):
     assert all(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(kept, now, strict=True))
     assert first.gazes[0, 1].tolist() == [1, 1]  # clipped
     assert first.glimpses.tolist() == [1] * 4
+
+
+def test_a_target_is_marked_if_it_is_known_and_no_image_is_the_answer(small_world, monkeypatch):
+    def marks(world):
+        episode = world.start(world.scenes(torch.arange(2)))
+        return episode.scenes.box[1:].numpy(), world.marks(episode.scenes, 1, episode.outcome.prediction[1])
+
+    box, known = marks(small_world)
+    assert np.array_equal(known["truth"], box)
+    assert known["answer_image"] is None
+    monkeypatch.setattr(type(small_world.source), "knows_target", False)
+    assert marks(small_world)[1]["truth"] is None
+    monkeypatch.undo()
+    _, answer = marks(make_world(perception="reconstruct"))
+    assert answer["truth"] is None
+    assert answer["answer_image"] is not None
 
 
 @pytest.mark.parametrize("first_look", ["centre", None])

@@ -117,9 +117,10 @@ def is_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return what TensorBoard shows of a folder: for each curve its steps and values."""
+    """Return what TensorBoard shows of a training in a folder: for each curve its steps and values."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("train/")]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
 def doubles(curves: dict[str, list[tuple[int, float]]]) -> int:
