@@ -1,10 +1,12 @@
 """What the header of a file may ask for: known names, memory that its weights account for, and one kind of error."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -96,6 +98,11 @@ class _Limit(TorchDispatchMode):
         self.bytes = ROOM + COPIES * sum(tensor.nbytes for tensor in tensors.values())
         self.tensors = TENSORS + PER_WEIGHT * len(tensors)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: nothing is compiled inside, and to skip the compiler PyTorch would import it, for a second."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not (func.is_view or func._schema.is_mutable):
@@ -103,12 +110,9 @@ class _Limit(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _count(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        """Count what an operation makes, before it does; it is asked for shapes alone, on the device "meta"."""
-        shapes = {name: _without_data(value) for name, value in kwargs.items()}
-        if any(argument.name == "device" for argument in func._schema.arguments):
-            shapes["device"] = torch.device("meta")
+        """Count what an operation makes, before it does."""
         try:
-            made = func(*_without_data(args), **shapes)
+            made = _shape_of(func, args, kwargs)
         except Exception:  # it cannot tell, or it will fail
             return
         for tensor in made if isinstance(made, tuple | list) else [made]:
@@ -118,6 +122,28 @@ class _Limit(TorchDispatchMode):
             raise ValueError(
                 "its header asks for far more memory than its weights take (trust=True or --trust lifts the limit)"
             )
+
+
+def _shape_of(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return what an operation makes, without data: on the device "meta".
+
+    Only rare operations are asked themselves: for some of them PyTorch imports its compiler, which takes a second.
+    """
+    meta, names = torch.device("meta"), [argument.name for argument in func._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    if func.overloadpacket is torch.ops.aten.arange:
+        count = (given["end"] - given.get("start", 0)) / given.get("step", 1)
+        return torch.empty(math.ceil(count), dtype=given.get("dtype"), device=meta)
+    if "device" in names and "size" in given:  # zeros, randn, ...
+        return torch.empty(given["size"], dtype=given.get("dtype"), device=meta)
+    if torch.Tag.pointwise in func.tags:
+        tensors = [value for value in given.values() if isinstance(value, Tensor)]
+        dtype = max((tensor.dtype for tensor in tensors), key=lambda dtype: dtype.itemsize)
+        return torch.empty(np.broadcast_shapes(*(tensor.shape for tensor in tensors)), dtype=dtype, device=meta)
+    shapes = {name: _without_data(value) for name, value in kwargs.items()}
+    if "device" in names:
+        shapes["device"] = meta
+    return func(*_without_data(args), **shapes)
 
 
 def _without_data(value: Any) -> Any:

@@ -130,7 +130,7 @@ def test_a_terminal_has_a_bar(monkeypatch, capsys):
 
 def test_ctrl_c_loses_nothing(small_perception, tmp_path):
     """A run that is interrupted and resumed gives the policy of one that never was."""
-    options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 12800"
+    options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 6400"
     arguments = ["policy", "--perception", small_perception, *options.split(), "--baselines", "random"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     command = [sys.executable, str(ROOT / "train.py"), *arguments, "--out", str(stopped)]
@@ -146,7 +146,7 @@ def test_ctrl_c_loses_nothing(small_perception, tmp_path):
     assert "--resume" in message
     assert "Traceback" not in message
     reached = checkpoint.load(stopped / "policy.safetensors", "policy")[1]["updates"]
-    assert 0 < reached < 200
+    assert 0 < reached < 100
     main([*arguments, "--out", str(stopped), "--resume"])
     main([*arguments, "--out", str(whole)])
     left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (stopped, whole))
@@ -239,7 +239,7 @@ main(sys.argv[1:])
 
 
 def test_kill_9_loses_little_and_doubles_nothing(small_perception, tmp_path):
-    options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 12800"
+    options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 6400"
     arguments = ["policy", "--perception", small_perception, *options.split(), "--baselines", "random"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = [sys.executable, "-c", FAST, *arguments, "--out", str(killed)]
@@ -252,7 +252,7 @@ def test_kill_9_loses_little_and_doubles_nothing(small_perception, tmp_path):
     time.sleep(0.25)
     process.kill()
     process.wait()
-    assert 0 < checkpoint.load(killed / "policy.safetensors", "policy")[1]["updates"] < 200
+    assert 0 < checkpoint.load(killed / "policy.safetensors", "policy")[1]["updates"] < 100
     main([*arguments, "--out", str(killed), "--resume"])
     main([*arguments, "--out", str(whole)])
     left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (killed, whole))
