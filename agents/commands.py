@@ -16,14 +16,16 @@ import torch
 from tqdm import tqdm
 
 from foveal_agents import AGENTS, rollout, training
-from foveal_agents.base import Agent, make_agent, read_policy, resume_agent
+from foveal_agents.base import Agent, make_agent
 from foveal_agents.comparison import Comparison, at_least_one, each_once, label_policies
 from foveal_agents.plots import answer_in_words, save_figure, scan_paths
+from foveal_agents.policy_files import read_policy, resume_agent
 from foveal_agents.show import policy_for, read_named, unlabelled
-from foveal_env.cli import Options, PlugIns, Program
+from foveal_env.cli import Program
 from foveal_env.devices import check_device, keep_freed_memory
 from foveal_env.images.decode import MAX_PIXELS
 from foveal_env.make import load_frozen, make_source, make_world
+from foveal_env.options import Options, PlugIns
 from foveal_env.perception import ENCODERS, OF_MACHINE, OF_SCENES, Perception
 from foveal_env.pretraining import Pretraining
 from foveal_env.registry import build

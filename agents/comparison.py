@@ -10,8 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from foveal_agents import rollout
-from foveal_agents.base import Agent, Policy
+from foveal_agents.base import Agent
 from foveal_agents.plots import BOUNDS, plot_accuracy, save_figure, scan_paths, spoken
+from foveal_agents.policy_files import Policy
 from foveal_agents.results import label_of, metrics_of, results, row, summarise, tables, write_results
 from foveal_env.tasks.base import Metric
 from foveal_env.world import World

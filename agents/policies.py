@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from foveal_agents import AGENTS
-from foveal_agents.base import Agent, make_agent, read_policy
+from foveal_agents.base import Agent, make_agent
+from foveal_agents.policy_files import read_policy
 from foveal_encoders.base import Encoder
 from foveal_env import IDS
 from foveal_env.data import Episode

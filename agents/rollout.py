@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from foveal_agents.base import Agent, AgentWorld, Policy
+from foveal_agents.base import Agent, AgentWorld
+from foveal_agents.policy_files import Policy
 from foveal_env.batch import Batch, Columns
 from foveal_env.data import Episode, Scenes
 from foveal_env.gaze_law import PolicyGazes

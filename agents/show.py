@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal_agents.base import Policy, read_policy
+from foveal_agents.policy_files import Policy, read_policy
 from foveal_env.checkpoint import shipped
 from foveal_env.perception import Perception
 from foveal_env.sources.pictures import Unlabelled

@@ -16,8 +16,8 @@ import torch
 from benchmarks.markdown import table
 from docs.env_scores import scores
 from foveal_env import IDS, QUESTIONS, make_world
-from foveal_env.cli import meaning
 from foveal_env.env import FovealEnv, FovealVectorEnv
+from foveal_env.options import meaning
 from foveal_env.registry import Option, options_of
 from foveal_env.world import Rules, World
 

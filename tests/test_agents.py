@@ -10,7 +10,8 @@ import torch
 from quick_agents import QUICK, quick
 
 from foveal_agents import AGENTS
-from foveal_agents.base import Agent, Spent, load_agent, make_agent, read_policy, resume_agent
+from foveal_agents.base import Agent, Spent, make_agent
+from foveal_agents.policy_files import load_agent, read_policy, resume_agent
 from foveal_agents.rollout import evaluate
 from foveal_env import checkpoint
 from foveal_env.make import make_world

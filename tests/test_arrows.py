@@ -18,7 +18,8 @@ FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the flo
     {"perception"},
     {"world"},
     {"infos", "make", "pretraining"},
-    {"cli", "rllib"},
+    {"options", "rllib"},
+    {"cli"},
     {"env"},
 ]
 ONLY_IN = {

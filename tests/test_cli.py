@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from foveal_env.cli import Options, PlugIns, Program, alone_in
+from foveal_env.cli import Program, alone_in
+from foveal_env.options import Options, PlugIns
 from foveal_env.registry import Registry
 
 CALLS = []

@@ -9,7 +9,7 @@ from quick_agents import quick
 
 import foveal_env
 from foveal_agents import AGENTS
-from foveal_agents.base import load_agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.rollout import evaluate
 from foveal_env import make, retina
 from foveal_env.data import Scenes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foveal_agents.commands import COMMANDS, MAIN_JOB
-from foveal_env.cli import parse, places_of
+from foveal_env.options import parse, places_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -8,8 +8,9 @@ from gymnasium.vector import SyncVectorEnv
 
 from benchmarks.foreign import learning
 from benchmarks.foreign.active_perception import ActivePerceptionWorld, Explorer, glimpse_of
-from foveal_agents.base import AgentWorld, load_agent, make_agent
+from foveal_agents.base import AgentWorld, make_agent
 from foveal_agents.foreign import ForeignWorld
+from foveal_agents.policy_files import load_agent
 from foveal_agents.rollout import evaluate, rollout
 
 

@@ -9,7 +9,8 @@ from quick_agents import quick
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from foveal_agents import load_policy
-from foveal_agents.base import Agent, load_agent, make_agent
+from foveal_agents.base import Agent, make_agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.rollout import evaluate
 from foveal_agents.sb3 import Sb3VecEnv
 from foveal_env import IDS

@@ -4,7 +4,8 @@ import pytest
 import torch
 from quick_agents import quick
 
-from foveal_agents.base import make_agent, read_policy
+from foveal_agents.base import make_agent
+from foveal_agents.policy_files import read_policy
 from foveal_agents.rollout import collapse, evaluate, gaze_statistics, policy_gazes, rollout
 from foveal_env.make import make_source, make_world
 from foveal_env.perception import Perception

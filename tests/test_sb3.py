@@ -12,7 +12,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 
 from foveal_agents import AGENTS
-from foveal_agents.base import load_agent, make_agent
+from foveal_agents.base import make_agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.sb3 import Sb3VecEnv, StableBaselines
 from foveal_env.registry import options_of
 

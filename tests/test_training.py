@@ -13,8 +13,8 @@ from quick_agents import quick
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from foveal_agents import training
-from foveal_agents.base import load_agent
 from foveal_agents.commands import main
+from foveal_agents.policy_files import load_agent
 from foveal_env import checkpoint
 from foveal_env.make import make_source
 from foveal_env.perception import Perception

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import save
 
 from benchmarks.reliability import crafted
-from foveal_agents.base import load_agent, make_agent, read_policy
+from foveal_agents.base import make_agent
 from foveal_agents.commands import main
 from foveal_agents.policies import load_policy
+from foveal_agents.policy_files import load_agent, read_policy
 from foveal_env.checkpoint import metadata_of
 from foveal_env.make import load_frozen, make_source, make_world
 from foveal_env.perception import Perception

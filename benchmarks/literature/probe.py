@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.markdown import table
-from foveal_agents.base import load_agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.rollout import rollout
 from foveal_encoders.base import Layout
 from foveal_env.make import make_world

@@ -13,7 +13,8 @@ from benchmarks.evaluation import baselines, evaluate_in_batches
 from benchmarks.files import RUNS, as_typed, measured_once, write_results
 from benchmarks.literature.full_image import full_image_entries
 from benchmarks.literature.rows import Row
-from foveal_agents.base import Agent, load_agent
+from foveal_agents.base import Agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.results import results
 from foveal_agents.results import row as entry_of
 from foveal_encoders.base import Glimpse

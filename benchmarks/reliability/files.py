@@ -19,7 +19,8 @@ from PIL import Image
 
 from benchmarks.reliability import crafted, damage
 from benchmarks.reliability.isolated import CRASHED, HUNG, answers, count
-from foveal_agents.base import load_agent, make_agent, read_policy
+from foveal_agents.base import make_agent
+from foveal_agents.policy_files import load_agent, read_policy
 from foveal_env import checkpoint
 from foveal_env.images.batch import Images
 from foveal_env.images.decode import read_image

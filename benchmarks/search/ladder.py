@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.evaluation import baselines, evaluate_in_batches
 from benchmarks.files import measured_once
 from benchmarks.search.training import FOLDER, SEEDS, train_policies
-from foveal_agents.base import Agent, load_agent, make_agent
+from foveal_agents.base import Agent, make_agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.results import row
 from foveal_env.make import make_world
 from foveal_env.sources.search import Search

@@ -8,7 +8,8 @@ import torch
 from benchmarks.evaluation import baselines
 from benchmarks.files import measured_once
 from benchmarks.search.training import FOLDER, SEEDS, train_policies
-from foveal_agents.base import Agent, load_agent
+from foveal_agents.base import Agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.rollout import rollout
 from foveal_env.data import Scenes
 from foveal_env.make import make_world

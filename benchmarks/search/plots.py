@@ -11,8 +11,8 @@ from benchmarks.plots import draw_curve, end_at_100
 from benchmarks.search.ladder import GLIMPSES, by_agent_on, search_of, world_of
 from benchmarks.search.prompts import CANVAS, search
 from benchmarks.search.training import FOLDER, policy_paths
-from foveal_agents.base import load_agent
 from foveal_agents.plots import save_figure
+from foveal_agents.policy_files import load_agent
 from foveal_agents.sheets import BLACK, RED, Panel, panel, sheet
 from foveal_env.data import Episode, Scenes
 from foveal_env.world import World

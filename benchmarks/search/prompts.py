@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmarks.files import measured_once
 from benchmarks.search.ladder import policies, search_of, world_of
 from benchmarks.search.training import FOLDER
-from foveal_agents.base import Agent, load_agent
+from foveal_agents.base import Agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.rollout import rollout
 from foveal_env.data import Episode, Scenes
 from foveal_env.world import World

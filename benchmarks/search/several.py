@@ -10,7 +10,8 @@ from benchmarks.command_line import run_command, with_prefix
 from benchmarks.evaluation import evaluate_in_batches
 from benchmarks.files import measured_once
 from benchmarks.search.training import FOLDER, train_policies
-from foveal_agents.base import load_agent, make_agent
+from foveal_agents.base import make_agent
+from foveal_agents.policy_files import load_agent
 from foveal_env.make import make_world
 from foveal_env.sources.questions import QUESTIONS
 from foveal_env.world import World

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.evaluation import evaluate_in_batches
 from benchmarks.files import measured_once
 from benchmarks.search.training import FOLDER, train_policies
-from foveal_agents.base import load_agent
+from foveal_agents.policy_files import load_agent
 from foveal_agents.results import row
 from foveal_env.make import make_world
 
