@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 import gymnasium as gym
 import torch
@@ -245,6 +245,8 @@ def option_table(options: Mapping[str, Option], own: Mapping[str, Any], left_ope
 
 def typed(annotation: Any) -> str:
     """Return a type in words."""
+    if get_origin(annotation) is Union:  # as Python 3.10 has it
+        return " or ".join(typed(kind) for kind in get_args(annotation))
     text = annotation.__name__ if isinstance(annotation, type) and "[" not in str(annotation) else str(annotation)
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text).replace(" | ", " or ").replace("NoneType", "None")
 
