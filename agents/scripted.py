@@ -122,8 +122,8 @@ class MostLikely(Agent):
     Args:
         world: world that it is made for; the head of its perception must have a map of cells, as that of a search has.
         seed: not used.
-        inhibition_radius: radius in half sides of the image; cells whose centre is closer than this to an earlier gaze
-            are left out. 0 leaves out none.
+        inhibition_radius: radius in half sides of the image; cells that point closer than this to an earlier gaze are
+            left out. 0 leaves out none.
 
     Raises ValueError if the head has no map of cells.
     """
@@ -135,15 +135,13 @@ class MostLikely(Agent):
                 "the agent 'most_likely' needs a head with a map of cells, as that of a search has; the task "
                 f"{world.perception.task_name!r} has none"
             )
-        line = (torch.arange(world.map_side, dtype=torch.float32, device=world.device) + 0.5) / world.map_side * 2 - 1
-        self.places = torch.cartesian_prod(line, line).flip(1)  # [cells, 2] (x, y), row by row
         self.inhibition_radius = inhibition_radius
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
-        likely, places = world.target_map(episode).flatten(1), self.places.expand(len(episode.glimpses), -1, -1)
+        likely, places = world.target_map(episode)
         left_out = near(places, episode.gazes, self.inhibition_radius)
-        return at_highest(likely.masked_fill(left_out, -torch.inf), places)
+        return at_highest(likely.flatten(1).masked_fill(left_out, -torch.inf), places)
 
 
 class Oracle(Agent):

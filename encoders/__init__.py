@@ -5,5 +5,6 @@ if __name__ != "foveal_encoders":
 
 ENCODERS = {
     "multizoom": "foveal_encoders.multizoom:MultiZoom",
+    "spatial": "foveal_encoders.spatial:Spatial",
     "gru": "foveal_encoders.gru:Gru",
 }

@@ -29,6 +29,9 @@ class Layout:
         patch: side P of a patch in px, after resizing.
         zooms: number of concentric patches.
         zoom_range: first and last zoom; a patch of zoom z covers min(H, W) / 2**z px.
+        reach: shorter side of an image in px up to which the patches cover more of a larger image. In an image that is
+            larger still they cover as many px as in one of this side: every zoom grows by log2(min(H, W) / reach). What
+            has a fixed size in px then stays as readable on any image. 0: there is no such side.
         grid: side G of the dense foveal grid, 0 for none.
         grid_zoom: zoom of the patches of the foveal grid.
     """
@@ -36,12 +39,14 @@ class Layout:
     patch: int = 16
     zooms: int = 3
     zoom_range: tuple[float, float] = (0.0, 2.0)
+    reach: int = 0
     grid: int = 0
     grid_zoom: float = 2.0
 
     def __post_init__(self):
         object.__setattr__(self, "zoom_range", tuple(self.zoom_range))  # JSON gives a list
-        if self.patch < 1 or self.zooms < 0 or self.grid < 0 or self.zooms + self.grid == 0:
+        least = min(self.zooms, self.grid, self.reach)
+        if self.patch < 1 or least < 0 or self.zooms + self.grid == 0:
             raise ValueError(f"a layout needs patch >= 1 px and at least one zoom or a grid, got {self}")
 
     @property
@@ -55,13 +60,20 @@ class Layout:
         return self.patches * self.patch**2
 
     def offsets(self) -> Tensor:
-        """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom."""
+        """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom.
+
+        In images larger than `reach` the zooms are larger by `zoom_shift`.
+        """
         z = torch.linspace(*self.zoom_range, self.zooms, dtype=torch.float32)
         concentric = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=-1)
         steps = torch.arange(self.grid, dtype=torch.float32) - (self.grid - 1) / 2
         dy, dx = torch.meshgrid(steps, steps, indexing="ij")
         dense = torch.stack([dx, dy, torch.full_like(dx, self.grid_zoom)], dim=-1)
         return torch.cat([concentric, dense.reshape(-1, 3)])
+
+    def zoom_shift(self, shorter: Tensor) -> Tensor:
+        """Return what is added to every zoom in images whose shorter sides are `shorter` px, of the same shape."""
+        return (shorter / self.reach).log2().clamp(min=0) if self.reach else torch.zeros_like(shorter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +108,9 @@ class Encoder(nn.Module):
     """
 
     state_shape: tuple[int, int]  # (N, D)
+    state_grid: tuple[int, int] | None = (
+        None  # (rows, columns) of the first tokens, row by row, if they lie on the image
+    )
     prompt: nn.Linear | None  # from a prompt [B, Q] to the last state token [B, D]
 
     def __init__(self, inputs: Inputs = Inputs(), layout: Layout = Layout()):

@@ -5,6 +5,7 @@ Each fault is one ValueError; it names the class, the method and what was expect
 B batch, C channels, Q prompt size, N state tokens, D width.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,9 +41,13 @@ def check_source(source: Source) -> None:
 
 def check_encoder(encoder: Encoder) -> None:
     """Raise ValueError unless an encoder says what shape its state has."""
-    shape = getattr(encoder, "state_shape", None)
+    shape: Any = getattr(encoder, "state_shape", None)
     is_shape = isinstance(shape, tuple | list) and len(shape) == 2 and all(_is_whole(length, 1) for length in shape)
     _expect(is_shape, encoder, "state_shape", "(N, D), the tokens of a state and their width", shape)
+    grid = encoder.state_grid
+    is_grid = isinstance(grid, tuple | list) and len(grid) == 2 and all(_is_whole(length, 1) for length in grid)
+    fits = grid is None or (is_grid and math.prod(grid) <= shape[0])
+    _expect(fits, encoder, "state_grid", f"None, or (rows, columns) of at most {shape[0]} tokens", grid)
 
 
 def first_scenes(source: Source, index: Tensor, make: Callable[[Tensor], Scenes] | None = None) -> Scenes:

@@ -58,7 +58,9 @@ class Perception(nn.Module):
         with float32_by_default():
             self.encoder: Encoder = ENCODERS.make(spec["encoder"], **spec["encoder_config"])
             check_encoder(self.encoder)
-            self.task: Task = TASKS.resolve(spec["task"])(self.encoder.state_shape, **spec["task_config"])
+            kind, grid = TASKS.resolve(spec["task"]), self.encoder.state_grid
+            place = {"state_grid": grid} if grid and "state_grid" in options_of(kind) else {}
+            self.task: Task = kind(self.encoder.state_shape, **place, **spec["task_config"])
         self.precision = torch.float32
 
     @staticmethod

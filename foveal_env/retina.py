@@ -28,10 +28,8 @@ def extract(images: Images, gaze: Tensor, layout: Layout, shift: Tensor | None =
     """
     if gaze.shape != (len(images), 2):
         raise ValueError(f"{len(images)} images need gazes [{len(images)}, 2], got {list(gaze.shape)}")
-    where, centre, side = _squares(images.half, images.shorter_half, gaze, layout, shift)
+    where, centre, side, zooms = _squares(images.half, images.shorter_half, gaze, layout, shift)
     patches = images.box_averages(centre, side, layout.patch)
-    zooms = _zooms(layout, gaze.device).expand(len(gaze), -1, -1)
-    zooms = zooms if shift is None else zooms + shift[:, None, None]
     return Glimpse(patches, torch.cat([where, zooms], dim=-1))
 
 
@@ -45,30 +43,31 @@ def patch_squares(size: Tensor, gaze: Tensor, layout: Layout, shift: Tensor | No
         shift: [B], added to the zoom of every patch; None is 0.
     """
     half = size.flip(1).float()[:, None] / 2
-    return _squares(half, half.amin(dim=2), gaze, layout, shift)[1:]
+    return _squares(half, half.amin(dim=2), gaze, layout, shift)[1:3]
 
 
 def _squares(
     half: Tensor, shorter: Tensor, gaze: Tensor, layout: Layout, shift: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the centres in the coordinates of the gaze [B, K, 2] and in px [B, K, 2], and the sides [B, K] in px."""
-    offsets, shrink = _offsets(layout, gaze.device)
-    side = shorter * shrink
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the centres in the coordinates of the gaze [B, K, 2] and in px [B, K, 2], the sides in px, and the zooms.
+
+    The sides are [B, K], the zooms [B, K, 1].
+    """
+    offsets, shrink, zooms = _offsets(layout, gaze.device)
+    side, zooms = shorter * shrink, zooms.expand(len(gaze), -1)
+    if layout.reach:
+        more = layout.zoom_shift(2 * shorter[:, 0])
+        shift = more if shift is None else more + shift
     if shift is not None:
-        side = side * torch.exp2(-shift)[:, None]
+        side, zooms = side * torch.exp2(-shift)[:, None], zooms + shift[:, None]
     where = gaze[:, None].expand(-1, layout.patches, -1)
     if layout.grid:
         where = where + offsets * side[..., None] / half
-    return where, (where + 1) * half, side
+    return where, (where + 1) * half, side, zooms[..., None]
 
 
 @lru_cache
-def _offsets(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the offsets [K, 2] in sides of the patch, and the sides [K] in halves of the image's shorter one."""
+def _offsets(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the offsets [K, 2] in sides of the patch, the sides [K] in halves of the image's, and the zooms [K]."""
     offsets = layout.offsets().to(device)
-    return offsets[:, :2], 2 * torch.exp2(-offsets[:, 2])
-
-
-@lru_cache
-def _zooms(layout: Layout, device: torch.device) -> Tensor:
-    return layout.offsets()[:, 2:].to(device)
+    return offsets[:, :2], 2 * torch.exp2(-offsets[:, 2]), offsets[:, 2]

@@ -57,6 +57,18 @@ def test_the_foveal_grid_tiles_one_square():
     assert torch.allclose(tiled, whole, atol=1e-4)
 
 
+def test_beyond_the_reach_of_a_layout_patches_cover_as_many_pixels_as_in_an_image_of_that_side():
+    small, large = noise(1, 1, 40, 40), torch.zeros(1, 1, 120, 200, dtype=torch.uint8)
+    large[..., 10:50, 30:70] = small
+    layout = Layout(patch=4, zooms=2, zoom_range=(1, 2), reach=40, grid=2, grid_zoom=2)
+    near = extract(Images.prepare(small), torch.zeros(1, 2), layout)
+    far = extract(Images.prepare(large), torch.tensor([[50 / 100 - 1, 30 / 60 - 1]]), layout)
+    assert torch.allclose(near.patches, far.patches, atol=1e-5)
+    assert torch.allclose(far.where[..., 2] - near.where[..., 2], torch.tensor(3.0).log2())
+    half = patch_squares(torch.tensor([[20, 20]]), torch.zeros(1, 2), layout)[1]
+    assert half[0].tolist() == [10, 5, 5, 5, 5, 5]  # in a smaller image they shrink with it
+
+
 def test_a_gaze_that_is_not_finite_is_refused():
     images = Images.prepare(noise(2, 1, 9, 9))
     with pytest.raises(ValueError, match="must be finite"):

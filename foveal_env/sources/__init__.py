@@ -11,6 +11,7 @@ SOURCES = Registry(
         "kmnist": "foveal_env.sources.digits:Kmnist",
         "ladder": "foveal_env.sources.ladder:Ladder",
         "search": "foveal_env.sources.search:Search",
+        "crowd": "foveal_env.sources.crowd:Crowd",
         "questions": "foveal_env.sources.questions:Questions",
         "cifar10": "foveal_env.sources.pictures:Cifar10",
         "imagenette": "foveal_env.sources.pictures:Imagenette",

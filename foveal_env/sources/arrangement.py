@@ -1,5 +1,6 @@
 """Several pictures on one canvas, none of them touching another, over clutter or a photograph."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -47,15 +48,21 @@ class Arrangement(Source):
             )
         for canvas in self.canvases:
             self._check_room(canvas)
+        # Drawn below this, the number of a picture is uniform on every canvas.
+        self._pick = math.lcm(*(len(self.sides_on(canvas)) or 1 for canvas in self.canvases))
         if not self.pictures.class_sizes.all():
             raise ValueError(f"every class needs a picture in the split {split!r}")
 
+    def sides_on(self, canvas: int) -> Tensor:
+        """Return the sides in px of the pictures on a canvas of `canvas` px, [M]; by default those of every canvas."""
+        return self.sides
+
     def _check_room(self, canvas: int) -> None:
-        largest = self.cell - GAP_PX
+        largest, count = self.cell - GAP_PX, len(self.sides_on(canvas))
         if canvas < largest:
             raise ValueError(f"the target of {largest} px is larger than the canvas of {canvas} px")
-        if (canvas // self.cell) ** 2 < len(self.sides):
-            raise ValueError(f"{len(self.sides)} pictures of {largest} px have no place on a canvas of {canvas} px")
+        if (canvas // self.cell) ** 2 < count:
+            raise ValueError(f"{count} pictures of {largest} px have no place on a canvas of {canvas} px")
 
     def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
         """Return scenes on one canvas.
@@ -90,7 +97,7 @@ class Arrangement(Source):
     def candidate_boxes(self, scenes: Scenes, generator: torch.Generator, progress: float = 1.0) -> Tensor:
         """Return the box of any of the pictures, [B, 4], whatever is asked: a gaze gives nothing away."""
         index = scenes.index
-        which = torch.randint(len(self.sides), (len(scenes),), generator=generator).to(index.device)
+        which = torch.randint(self._pick, (len(scenes),), generator=generator).to(index.device)
         if self.canvas is not None:
             return self._boxes_of(index, which, self.canvas)
         box, canvases = scenes.box.clone(), scenes.images.size[:, 0].cpu()
@@ -100,9 +107,10 @@ class Arrangement(Source):
         return box
 
     def _boxes_of(self, index: Tensor, which: Tensor, canvas: int) -> Tensor:
-        """Return the box of picture number `which` [B] of each scene, [B, 4]."""
-        row = torch.arange(len(index), device=index.device)
-        return boxes_at(self.corners(index, canvas)[row, which], self.sides.to(index.device)[which], canvas)
+        """Return the box of picture number `which` [B], modulo the number of pictures, of each scene, [B, 4]."""
+        row, sides = torch.arange(len(index), device=index.device), self.sides_on(canvas).to(index.device)
+        which = which % len(sides)
+        return boxes_at(self.corners(index, canvas)[row, which], sides[which], canvas)
 
     def draw(self, index: Tensor, *salt: int | Tensor) -> Tensor:
         """Return random numbers >= 0 that depend on index, split and salt."""
@@ -114,7 +122,8 @@ class Arrangement(Source):
 
     def corners(self, index: Tensor, canvas: int) -> Tensor:
         """Return the top-left corners (x, y) of the pictures in px, [B, M, 2]: one picture to a cell of a grid."""
-        cells, sides, count = canvas // self.cell, self.sides.to(index.device), len(self.sides)
+        cells, sides = canvas // self.cell, self.sides_on(canvas).to(index.device)
+        count = len(sides)
         blocks = min(cells**2, MAX_BLOCKS)
         # The M smallest of random numbers are M different cells; on large canvases, of blocks of cells.
         block = self.draw(index[:, None], 1, _range(blocks, index)).argsort(dim=1)[:, :count]

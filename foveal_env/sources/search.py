@@ -65,10 +65,14 @@ class Search(Arrangement):
                 f"a scene has candidates 0 to {self.candidates - 1}, question {question.unique().tolist()}"
             )
 
+    def labels(self, index: Tensor, canvas: int) -> Tensor:
+        """Return the classes of the candidates of each scene on a canvas, [B, M]."""
+        return self.order(index)[:, : self.candidates]
+
     def compose(self, index: Tensor, question: Tensor, canvas: int) -> Scenes:
         """Return scenes [B] on one canvas; `question` [B] is the number of the candidate to find."""
-        row, which = (torch.arange(count, device=index.device) for count in (len(index), self.candidates))
-        labels = self.order(index)[:, : self.candidates]
+        labels = self.labels(index, canvas)
+        row, which = (torch.arange(count, device=index.device) for count in labels.shape)
         numbers = self.pictures.on(index.device).of_class(labels, self.draw(index[:, None], 5, which))
         corner = self.corners(index, canvas)
         return Scenes(

@@ -77,6 +77,12 @@ class Task(nn.Module):
         """Return how likely the target lies in each cell of the image, logits [B, map_side, map_side], rows along y."""
         raise TypeError(f"the head of {type(self).__name__} has no map of cells")
 
+    def cell_points(self, answer: Tensor) -> Tensor:
+        """Return where in each cell the target would be if it were there, [B, map_side * map_side, 2] (x, y)."""
+        line = (torch.arange(self.map_side, dtype=torch.float32, device=answer.device) + 0.5) / self.map_side * 2 - 1
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        return torch.stack([x, y], dim=-1).flatten(0, 1).expand(len(answer), -1, -1)
+
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Return what answers [B, ...] to B scenes are worth.
 

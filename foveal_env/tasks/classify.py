@@ -11,16 +11,31 @@ from foveal_env.tasks.base import Metric, Task, share
 
 
 class Classify(Task):
-    """Which class is it? A linear layer on state token 0 (the papers' best on ImageNet), softmax cross-entropy."""
+    """Which class is it? A linear layer on one state token, softmax cross-entropy.
 
-    def __init__(self, state_shape: tuple[int, int], *, classes: Sequence[str]):
+    The token is the first that does not lie on the image: number 0 (the papers' best on ImageNet), or a register.
+
+    Args:
+        state_shape: (N, D).
+        classes: names of the classes.
+        state_grid: (rows, columns) of the state's first tokens, if they lie on the image.
+    """
+
+    def __init__(
+        self,
+        state_shape: tuple[int, int],
+        *,
+        classes: Sequence[str],
+        state_grid: tuple[int, int] | None = None,
+    ):
         super().__init__()
         self.classes = tuple(classes)
+        self.token = state_grid[0] * state_grid[1] if state_grid else 0
         self.linear = nn.Linear(state_shape[1], len(classes))
 
     def forward(self, state: Tensor) -> Tensor:
         """Return the logits [B, classes]."""
-        return self.linear(state[:, 0])
+        return self.linear(state[:, self.token])
 
     def score(self, answer: Tensor, scenes: Scenes) -> Outcome:
         """Score logits [B, classes]: the loss is the cross-entropy, the score the probability of the true class."""
