@@ -232,7 +232,7 @@ def pretrain(
     own = {name: value for name, value in sources.get(source, {}).items() if value is not None}
     scenes, validation = (make_source(source, split, **own) for split in ("train", "validation"))
     made = {"encoder": encoder, "task": task, "seed": seed, **encoders.get(encoder, {})}
-    perception, origin = new_perception(scenes, start, features, trust=trust, **made)
+    perception, origin = new_perception(scenes, start, features, made, trust=trust)
     perception.to(device)
     gazes = None
     if policy and start:
@@ -318,7 +318,7 @@ def show(
 
 
 def new_perception(
-    source: Source, start: str | None, features: str | None, *, trust: bool = False, **options: Any
+    source: Source, start: str | None, features: str | None, options: dict[str, Any], *, trust: bool = False
 ) -> tuple[Perception, dict[str, Any]]:
     """Build a perception with the weights that it begins with.
 
@@ -328,8 +328,8 @@ def new_perception(
         source: source of its scenes.
         start: perception of the same kind whose weights it begins with.
         features: perception whose encoder it begins with.
+        options: encoder, task, seed and options of the encoder, whatever their names.
         trust: whether their files may name any code to run.
-        options: encoder, task, seed and options of the encoder.
 
     Returns:
         The perception, and the header of the other one; empty if there is none.

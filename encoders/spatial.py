@@ -41,8 +41,8 @@ class Spatial(Encoder):
         width: numbers D of a token.
         registers: tokens that do not lie on the image.
         filters: channels of the first convolution; the last has three times as many.
-        features: channels that the update of a cell mixes with those of its neighbours.
-        hidden: channels of the update before that.
+        hidden: channels of the update of a cell.
+        mixed: channels of the update once it is mixed with that of the neighbours.
     """
 
     low: Tensor  # [S] where each cell begins, along an axis
@@ -57,16 +57,16 @@ class Spatial(Encoder):
         width: int = 40,
         registers: int = 2,
         filters: int = 16,
-        features: int = 32,
         hidden: int = 48,
+        mixed: int = 32,
     ):
         super().__init__(inputs, layout)
         levels = layout.zooms + (layout.grid > 0)
         self.measured = levels + 1
-        if min(side, registers, filters, features, hidden) < 1 or width <= self.measured:
+        if min(side, registers, filters, hidden, mixed) < 1 or width <= self.measured:
             raise ValueError(
-                f"side, registers, filters, features and hidden must be at least 1, and width more than "
-                f"{self.measured}, got {side}, {registers}, {filters}, {features}, {hidden} and {width}"
+                f"side, registers, filters, hidden and mixed must be at least 1, and width more than "
+                f"{self.measured}, got {side}, {registers}, {filters}, {hidden}, {mixed} and {width}"
             )
         prompted = bool(inputs.prompt_size)
         self.side, self.registers, self.state_grid = side, registers, (side, side)
@@ -85,10 +85,10 @@ class Spatial(Encoder):
         self.lay = nn.ModuleList([nn.Linear(deep, hidden) for _ in range(levels)])
         self.read = nn.Linear(width, hidden)
         self.context = nn.Linear(width * (1 + registers + prompted), hidden, bias=False)
-        self.mix = nn.Conv2d(hidden, features, 3, padding=1)
-        self.gate, self.write = nn.Linear(features, width), nn.Linear(features, width)
+        self.mix = nn.Conv2d(hidden, mixed, 3, padding=1)
+        self.gate, self.write = nn.Linear(mixed, width), nn.Linear(mixed, width)
         sharp = deep * (layout.patch // 2) ** 2 if layout.zooms else 0
-        shown = width * (1 + registers + prompted) + features + sharp
+        shown = width * (1 + registers + prompted) + mixed + sharp
         self.notice = nn.Sequential(nn.Linear(shown, 2 * width), nn.GELU(), nn.Linear(2 * width, 2 * registers * width))
         edge = torch.linspace(-1, 1, side + 1)
         self.register_buffer("low", edge[:-1].clone(), persistent=False)
@@ -107,7 +107,7 @@ class Spatial(Encoder):
         context = torch.cat([cells.mean(dim=1), rest.flatten(1)], dim=1)
         hidden = (self.read(cells) + laid + self.context(context)[:, None]).relu()
         mixed = self.mix(hidden.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)).relu()
-        mixed = mixed.permute(0, 2, 3, 1).flatten(1, 2)  # [B, S * S, features]
+        mixed = mixed.permute(0, 2, 3, 1).flatten(1, 2)  # [B, S * S, mixed]
         after = torch.lerp(cells, self.write(mixed).float().tanh(), self.gate(mixed).float().sigmoid())
         after = torch.cat([seen, often, after[..., measured:]], dim=-1)
         return torch.cat([after, self._noticed(context, mixed, views, rest)], dim=1)

@@ -78,7 +78,7 @@ def test_a_missing_data_set_says_how_to_get_it(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nope", {}, "unknown source 'nope'; known: cifar10, digits"),
+        ("nope", {}, "unknown source 'nope'; known: cifar10, crowd, digits"),
         ("digits", {"split": "tset"}, "unknown split 'tset'; known: train, validation, test"),
         ("digits", {"canvas": 20}, "canvas must be at least the 28 px of a picture, in whole px, got 20"),
         ("digits", {"canvas": 60.5}, "canvas must be at least the 28 px of a picture, in whole px, got 60.5"),
