@@ -16,13 +16,14 @@ What is left out, and why:
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from foveal_agents.base import Agent
+from foveal_agents.map_policy import MapPolicy
 from foveal_agents.mixture import Mixture, MixturePolicy, best, draw, gaze_density, log_likelihood
 from foveal_agents.rollout import Step, gaze_statistics, rollout
 from foveal_env import checkpoint
@@ -92,22 +93,21 @@ class Grpo(Agent):
             raise ValueError(f"ema_decay lies in [0, 1), got {ema_decay}")
         self.num_scenes, self.group_size, self.n_epochs, self.batch_size = num_scenes, group_size, n_epochs, batch_size
         self.learning_rate, self.gamma, self.clip_range = learning_rate, gamma, clip_range
-        self.ent_coef, self.imitation, self.ema_decay, self.mixture = ent_coef, imitation, ema_decay, mixture
-        rules, precision = world.rules, world.perception.precision
+        self.ent_coef, self.imitation, self.ema_decay = ent_coef, imitation, ema_decay
         with seeded(seed):
-            self.policy = MixturePolicy(
-                world.observation_shape, mixture, gaze_size=rules.gaze_size, stop=rules.stop, precision=precision
-            )
+            self.policy = make_policy(world, mixture)
+        self.mixture = self.policy.mixture
         self.policy.to(world.device)
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate, fused=True)
-        self.deviation = mixture.deviation(remaining=1.0)
+        self.deviation = self.mixture.deviation(remaining=1.0)
         self.done = 0  # updates
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
         policy = self.average if greedy else self.policy
-        choice = policy(world.observe(episode), policy.excluded(episode.gazes)[:, -1])
+        told = told_by_head(world, episode) if policy.reads_map else None
+        choice = policy(world.observe(episode), policy.excluded(episode.gazes)[:, -1], told)
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
     def updates(self, glimpses: int) -> Iterator[dict[str, float]]:
@@ -151,7 +151,9 @@ class Grpo(Agent):
         returns = discounted_returns(rewards, self.gamma).unflatten(0, groups)
         advantages = group_advantages(returns, active.unflatten(0, groups))
         targets = last.before.scenes.box[:, None, :2].expand(-1, len(steps), -1)
+        told = [told_by_head(self.world, step.before) for step in steps] if self.policy.reads_map else []
         samples = Samples(
+            told=torch.stack(told, dim=1).flatten(0, 1) if told else returns.new_empty(len(returns) * len(steps), 0, 3),
             observations=torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1),
             excluded=self.policy.excluded(last.before.gazes[:, :-1]).flatten(0, 1),
             actions=torch.stack([step.action for step in steps], dim=1).flatten(0, 1),
@@ -170,7 +172,7 @@ class Grpo(Agent):
     def _improve(self, samples: "Samples", imitation: float, generator: torch.Generator) -> dict[str, list[Tensor]]:
         """Make the epochs over the samples, with this weight of imitation; return what there is to log."""
         with torch.no_grad():
-            choice = self.policy(samples.observations, samples.excluded)
+            choice = self.policy(samples.observations, samples.excluded, samples.told)
             before = log_likelihood(samples.actions, choice, self.deviation)  # the update
             entropy = self.policy.entropy(choice, self.deviation).mean()
         logs: list[dict[str, Tensor]] = []
@@ -187,7 +189,7 @@ class Grpo(Agent):
 
     def _loss(self, samples: "Samples", before: Tensor, imitation: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one gradient step, and what there is to log; `before` [S] is the old log likelihood."""
-        choice = self.policy(samples.observations, samples.excluded)
+        choice = self.policy(samples.observations, samples.excluded, samples.told)
         log_ratio = log_likelihood(samples.actions, choice, self.deviation) - before
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - self.clip_range, 1 + self.clip_range)
@@ -229,6 +231,31 @@ class Grpo(Agent):
         self.done, self.deviation = header["updates"], header["deviation"]
 
 
+def make_policy(world: World, mixture: Mixture) -> MixturePolicy:
+    """Return a new policy for a world: flat, or with weights shared over places if `mixture.shared` says so.
+
+    Raises ValueError if it should share weights and has no grid, or another grid than the head's map.
+    """
+    rules, encoder = world.rules, world.perception.encoder if world.map_side else None
+    options = {"gaze_size": rules.gaze_size, "stop": rules.stop, "precision": world.perception.precision}
+    fits = world.map_side > 0 and mixture.grid in (0, world.map_side)
+    if not (fits if mixture.shared is None else mixture.shared):
+        return MixturePolicy(world.observation_shape, mixture, **options)
+    grid = mixture.grid or world.map_side
+    if not grid:
+        raise ValueError("shared weights need a grid: set grid, or look through a head with a map, as that of a search")
+    if world.map_side and grid != world.map_side:
+        raise ValueError(f"the head's map has {world.map_side} x {world.map_side} cells: leave grid out, got {grid}")
+    place = {"state_grid": None if encoder is None else encoder.state_grid, "reads_map": bool(world.map_side)}
+    return MapPolicy(world.observation_shape, replace(mixture, grid=grid), **place, **options)
+
+
+def told_by_head(world: World, episode: Episode) -> Tensor:
+    """Return what the frozen head says of each cell, [B, K, 3]: the logit, and where in it the target would be."""
+    logits, points = world.target_map(episode)
+    return torch.cat([logits.flatten(1)[..., None], points], dim=-1)
+
+
 @dataclass(frozen=True)
 class Samples(Batch):
     """S glimpses of a batch of rollouts, from which the policy learns."""
@@ -238,6 +265,7 @@ class Samples(Batch):
     actions: Tensor  # [S, A] what it did
     advantages: Tensor  # [S]
     targets: Tensor  # [S, 2] (x, y), centre of the target
+    told: Tensor  # [S, K, 3] what the head said of each cell; [S, 0, 3] to a policy that does not read it
 
 
 def _means(logs: dict[str, list[Tensor]], gazes: Tensor) -> dict[str, float]:

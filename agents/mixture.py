@@ -30,9 +30,15 @@ class Mixture:
         std_start: standard deviation of each Gaussian when training begins, in half sides of the image. None is 0.2,
             or with a grid half the side of a cell.
         std_end: the same when training ends; in between it falls linearly. None is half of the first.
+        shared: share the weights over places (`foveal_agents.map_policy`): what is learned at one place holds at all.
+            The grid then is that of the head's map. None is to do so if the head has one, as that of a search.
+        channels: channels of a policy that shares its weights.
+        trust: weight of the head's log map in such a policy when training begins; it is learned. At 1 a new policy
+            looks where the head believes the target most likely, at 0 anywhere.
         inhibition_radius: radius of inhibition of return (Posner and Cohen 1984), in half sides of the image: no cell
             of the grid is looked at whose centre is closer than this to an earlier gaze. A policy that sees nothing new
-            at a spot would look there for ever. 0 is none.
+            at a spot would look there for ever. 0 is none; one that shares its weights is told what is near earlier
+            gazes, and learns what that means.
 
     Raises ValueError if a number is out of range, or there is a radius and no grid.
     """
@@ -42,10 +48,13 @@ class Mixture:
     width: int = 256
     std_start: float | None = None
     std_end: float | None = None
+    shared: bool | None = None
+    channels: int = 32
+    trust: float = 1.0
     inhibition_radius: float = 0.0
 
     def __post_init__(self):
-        for name in ("components", "width"):
+        for name in ("components", "width", "channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("grid", "inhibition_radius"):
@@ -54,7 +63,7 @@ class Mixture:
         for name in ("std_start", "std_end"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.inhibition_radius and not self.grid:
+        if self.inhibition_radius and not self.grid and not self.shared:
             raise ValueError("inhibition_radius needs a grid")
 
     @property
@@ -89,6 +98,7 @@ class MixturePolicy(nn.Module):
     """
 
     cells: Tensor  # [K, 2] centres (x, y) of the cells of the grid; [0, 2] without one
+    reads_map = False  # whether `forward` is told what the head says of each cell
 
     def __init__(
         self,
@@ -123,8 +133,8 @@ class MixturePolicy(nn.Module):
             self.stop.weight.zero_()
             self.stop.bias.fill_(STOP_LOGIT)
 
-    def forward(self, observation: Tensor, excluded: Tensor | None = None) -> Choice:
-        """Map [B, N, D] to a choice that leaves out the Gaussians `excluded` [B, K] bool."""
+    def forward(self, observation: Tensor, excluded: Tensor | None = None, told: Tensor | None = None) -> Choice:
+        """Map [B, N, D] to a choice that leaves out the Gaussians `excluded` [B, K] bool; `told` is not read."""
         with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
             hidden = self.body(observation)
         hidden = hidden.float()
