@@ -28,10 +28,9 @@ class Layout:
     Args:
         patch: side P of a patch in px, after resizing.
         zooms: number of concentric patches.
-        zoom_range: first and last zoom; a patch of zoom z covers min(H, W) / 2**z px.
-        reach: shorter side of an image in px up to which the patches cover more of a larger image. In an image that is
-            larger still they cover as many px as in one of this side: every zoom grows by log2(min(H, W) / reach). What
-            has a fixed size in px then stays as readable on any image. 0: there is no such side.
+        zoom_range: first and last zoom; a patch of zoom z covers min(H, W) / 2**z px, or field / 2**z.
+        field: side in px of what a patch of zoom 0 covers, whatever the size of the image. What has a fixed size in px
+            is then as readable on any image. 0: zoom 0 covers the shorter side of each image.
         grid: side G of the dense foveal grid, 0 for none.
         grid_zoom: zoom of the patches of the foveal grid.
     """
@@ -39,13 +38,13 @@ class Layout:
     patch: int = 16
     zooms: int = 3
     zoom_range: tuple[float, float] = (0.0, 2.0)
-    reach: int = 0
+    field: int = 0
     grid: int = 0
     grid_zoom: float = 2.0
 
     def __post_init__(self):
         object.__setattr__(self, "zoom_range", tuple(self.zoom_range))  # JSON gives a list
-        least = min(self.zooms, self.grid, self.reach)
+        least = min(self.zooms, self.grid, self.field)
         if self.patch < 1 or least < 0 or self.zooms + self.grid == 0:
             raise ValueError(f"a layout needs patch >= 1 px and at least one zoom or a grid, got {self}")
 
@@ -62,7 +61,7 @@ class Layout:
     def offsets(self) -> Tensor:
         """Return [K, 3]: (dx, dy, z), the patch centre relative to the gaze in sides of that patch, and its zoom.
 
-        In images larger than `reach` the zooms are larger by `zoom_shift`.
+        With a `field` the zoom here is relative to that, and `zoom_shift` makes it relative to an image.
         """
         z = torch.linspace(*self.zoom_range, self.zooms, dtype=torch.float32)
         concentric = torch.stack([torch.zeros_like(z), torch.zeros_like(z), z], dim=-1)
@@ -72,8 +71,8 @@ class Layout:
         return torch.cat([concentric, dense.reshape(-1, 3)])
 
     def zoom_shift(self, shorter: Tensor) -> Tensor:
-        """Return what is added to every zoom in images whose shorter sides are `shorter` px, of the same shape."""
-        return (shorter / self.reach).log2().clamp(min=0) if self.reach else torch.zeros_like(shorter)
+        """Return what is added to the zooms in images whose shorter sides are `shorter` px, of the same shape."""
+        return (shorter / self.field).log2() if self.field else torch.zeros_like(shorter)
 
 
 @dataclass(frozen=True, kw_only=True)

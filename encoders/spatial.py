@@ -51,7 +51,7 @@ class Spatial(Encoder):
     def __init__(
         self,
         inputs: Inputs = Inputs(),
-        layout: Layout = Layout(patch=12, zooms=3, zoom_range=(1.5, 3.4), reach=336, grid=2, grid_zoom=1.0),
+        layout: Layout = Layout(patch=12, zooms=3, zoom_range=(1.5, 3.17), field=288, grid=2, grid_zoom=1.0),
         *,
         side: int = 12,
         width: int = 40,

@@ -55,7 +55,7 @@ def _squares(
     """
     offsets, shrink, zooms = _offsets(layout, gaze.device)
     side, zooms = shorter * shrink, zooms.expand(len(gaze), -1)
-    if layout.reach:
+    if layout.field:
         more = layout.zoom_shift(2 * shorter[:, 0])
         shift = more if shift is None else more + shift
     if shift is not None:

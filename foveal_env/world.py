@@ -41,7 +41,7 @@ class Rules:
             the zoom of every patch.
         zoom_reach: largest shift of the zoom; at 1 every side is halved or doubled.
         glimpse_cost: cost of a glimpse, subtracted from its reward.
-        ends_on_success: end an episode when the answer is correct, if the task is one that ends then (a search).
+        ends_on_success: end an episode when an answer ends it, if the task is one that ends then (a search).
 
     Raises ValueError if a number is out of range, or `first_look` is unknown.
     """
@@ -196,7 +196,7 @@ class World:
         gazes = torch.where(now[..., None], gaze[:, None], episode.gazes)
         ended = glimpses >= self.rules.glimpses
         if self.ends_on_success:
-            ended = ended | outcome.correct
+            ended = ended | self.perception.task.ends(outcome)
         reward = self._reward(episode.outcome, outcome, ended) - self.rules.glimpse_cost
         return Episode(scenes, state, outcome, gazes, glimpses, ended), reward
 

@@ -57,16 +57,19 @@ def test_the_foveal_grid_tiles_one_square():
     assert torch.allclose(tiled, whole, atol=1e-4)
 
 
-def test_beyond_the_reach_of_a_layout_patches_cover_as_many_pixels_as_in_an_image_of_that_side():
-    small, large = noise(1, 1, 40, 40), torch.zeros(1, 1, 120, 200, dtype=torch.uint8)
-    large[..., 10:50, 30:70] = small
-    layout = Layout(patch=4, zooms=2, zoom_range=(1, 2), reach=40, grid=2, grid_zoom=2)
-    near = extract(Images.prepare(small), torch.zeros(1, 2), layout)
-    far = extract(Images.prepare(large), torch.tensor([[50 / 100 - 1, 30 / 60 - 1]]), layout)
-    assert torch.allclose(near.patches, far.patches, atol=1e-5)
-    assert torch.allclose(far.where[..., 2] - near.where[..., 2], torch.tensor(3.0).log2())
-    half = patch_squares(torch.tensor([[20, 20]]), torch.zeros(1, 2), layout)[1]
-    assert half[0].tolist() == [10, 5, 5, 5, 5, 5]  # in a smaller image they shrink with it
+@pytest.mark.parametrize("size", [(120, 200), (24, 30)], ids=["larger", "smaller"])
+def test_patches_of_a_field_cover_as_many_pixels_in_any_image(size):
+    image, (height, width) = noise(1, 1, *size), size
+    layout = Layout(patch=4, zooms=2, zoom_range=(1, 2), field=40, grid=2, grid_zoom=2)
+    gaze = torch.tensor([[0.1, -0.2]])
+    centre, side = patch_squares(torch.tensor([[height, width]]), gaze, layout)
+    assert torch.allclose(side, torch.tensor([[20.0, 10, 10, 10, 10, 10]]))
+    seen = extract(Images.prepare(image), gaze, layout)
+    zoom = seen.where[0, :, 2]
+    assert torch.allclose(min(height, width) / 2**zoom, side[0])  # relative to the image
+    for patch in range(layout.patches):
+        expected = box_averages(image[0], centre[0, patch], side[0, patch], layout.patch)
+        assert torch.allclose(seen.patches[0, patch].double(), expected, rtol=0, atol=2e-4)
 
 
 def test_a_gaze_that_is_not_finite_is_refused():

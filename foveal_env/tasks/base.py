@@ -54,7 +54,7 @@ class Task(nn.Module):
 
     Attributes:
         needs_target: whether scenes must know where their target is.
-        ends_on_success: whether an episode ends as soon as the answer is correct.
+        ends_on_success: whether an episode ends as soon as an answer ends it (`ends`): by default a correct one.
         asks_for_target: whether the answer is about the target, so that to know its place is a bound.
         answer_size: numbers in the prediction for one scene.
         map_side: cells along each side of the map in which the head tells where the target is; 0 if it has none.
@@ -90,6 +90,10 @@ class Task(nn.Module):
         `prediction` [B, ...] of any type. Rows must not depend on one another.
         """
         raise NotImplementedError
+
+    def ends(self, outcome: Outcome) -> Tensor:
+        """Return which answers end an episode, [B] bool, if `ends_on_success`."""
+        return outcome.correct
 
     @staticmethod
     def config_for(source: Source) -> dict[str, Any]:

@@ -16,7 +16,11 @@ REACH = 2.0  # how far from its centre a cell points at most, in half sides of a
 
 
 class Search(Point):
-    """Point at the target that the prompt names; an episode ends in success within `tolerance` of its centre.
+    """Point at the target that the prompt names, within `tolerance` of its centre.
+
+    Who declares what it has found pays for false alarms: with `declare` an episode ends as soon as the head is that
+    sure of its point, in success or not; otherwise the last point is the answer. Without it, an episode ends as soon as
+    the point is right, and wrong guesses cost nothing.
 
     The head answers with a point, and with the probability of each of S x S cells of the image that the target lies
     there. If the state lies on the image (`Encoder.state_grid`), each of its cells is read with the same weights, and
@@ -31,9 +35,11 @@ class Search(Point):
     Args:
         state_shape: (N, D).
         tolerance: distance that counts as success, in sides of the target.
+        declare: probability of its own point from which on a searcher declares; 0 ends an episode at the first hit. The
+            probability is that of all cells that point there.
         state_grid: (rows, columns) of the state's first tokens, if they lie on the image.
 
-    Raises ValueError if the tolerance is not above 0, or the grid is no square.
+    Raises ValueError if the tolerance is not above 0, `declare` is no probability, or the grid is no square.
     """
 
     ends_on_success = True
@@ -43,8 +49,12 @@ class Search(Point):
         state_shape: tuple[int, int],
         *,
         tolerance: float = 0.5,
+        declare: float = 0.0,
         state_grid: tuple[int, int] | None = None,
     ):
+        if not 0 <= declare <= 1:
+            raise ValueError(f"declare is a probability, or 0 to end at the first hit, got {declare}")
+        self.declare, self.answer_size = declare, 3 if declare else 2
         self.map_side, self.has_cells = (state_grid[0], True) if state_grid else (CELLS, False)
         if state_grid and state_grid[0] != state_grid[1]:
             raise ValueError(f"a search needs as many rows as columns of cells, got {state_grid}")
@@ -89,7 +99,21 @@ class Search(Point):
             expected = (cells.softmax(dim=-1) * away.log1p()).sum(dim=-1)
         else:
             expected = far.log1p()
-        return Outcome(expected + surprise, (-surprise).exp(), far <= self.tolerance, point)
+        prediction = torch.cat([point, self._sureness(answer)[:, None]], dim=1) if self.declare else point
+        return Outcome(expected + surprise, (-surprise).exp(), far <= self.tolerance, prediction)
+
+    def ends(self, outcome: Outcome) -> Tensor:
+        """Return which answers end an episode, [B] bool: those that it is sure of, or else the right ones."""
+        return outcome.prediction[:, 2] >= self.declare if self.declare else outcome.correct
+
+    def _sureness(self, answer: Tensor) -> Tensor:
+        """Return the probability of the cells that point where the whole answer does, [B]."""
+        apart = (self.cell_points(answer) - answer[:, None, :2]).square().sum(dim=-1).sqrt()
+        return (self.target_map(answer).flatten(1).softmax(dim=-1) * (apart < 1 / self.map_side)).sum(dim=-1)
+
+    def boxes(self, prediction: Tensor, prompt: Tensor) -> Tensor:
+        """Return a small box around the point."""
+        return super().boxes(prediction[:2], prompt)
 
     def info(self, episode: Episode) -> dict[str, Tensor]:
         """Return the distance in sides of the target, the length of the gaze's path in px, and SPL.
@@ -109,7 +133,7 @@ class Search(Point):
         shortest = (away.square().sum(dim=-1).sqrt() - reach).clamp(min=0)
         longer = (path > shortest) & (shortest > 0)
         spl = torch.where(longer, shortest / path, 1.0) * episode.outcome.correct
-        return {"distance": distance(episode.outcome.prediction, scenes.box), "path_length": path, "spl": spl}
+        return {"distance": distance(episode.outcome.prediction[:, :2], scenes.box), "path_length": path, "spl": spl}
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
