@@ -16,15 +16,15 @@ What is left out, and why:
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from foveal_agents.base import Agent
-from foveal_agents.map_policy import MapPolicy
-from foveal_agents.mixture import Mixture, MixturePolicy, best, draw, gaze_density, log_likelihood
+from foveal_agents.map_policy import make_policy, told_by_head
+from foveal_agents.mixture import Mixture, best, draw, gaze_density, log_likelihood
 from foveal_agents.rollout import Step, gaze_statistics, rollout
 from foveal_env import checkpoint
 from foveal_env.batch import Batch
@@ -106,7 +106,7 @@ class Grpo(Agent):
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return actions [B, A]; if `greedy` the likeliest of the averaged policy."""
         policy = self.average if greedy else self.policy
-        told = told_by_head(world, episode) if policy.reads_map else None
+        told = told_by_head(world, episode.state) if policy.reads_map else None
         choice = policy(world.observe(episode), policy.excluded(episode.gazes)[:, -1], told)
         return best(choice) if greedy else draw(choice, self.deviation, generator)
 
@@ -151,7 +151,7 @@ class Grpo(Agent):
         returns = discounted_returns(rewards, self.gamma).unflatten(0, groups)
         advantages = group_advantages(returns, active.unflatten(0, groups))
         targets = last.before.scenes.box[:, None, :2].expand(-1, len(steps), -1)
-        told = [told_by_head(self.world, step.before) for step in steps] if self.policy.reads_map else []
+        told = [told_by_head(self.world, step.before.state) for step in steps] if self.policy.reads_map else []
         samples = Samples(
             told=torch.stack(told, dim=1).flatten(0, 1) if told else returns.new_empty(len(returns) * len(steps), 0, 3),
             observations=torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1),
@@ -229,31 +229,6 @@ class Grpo(Agent):
             return
         checkpoint.restore_optimizer(self.optimizer, checkpoint.below("optimizer", tensors))
         self.done, self.deviation = header["updates"], header["deviation"]
-
-
-def make_policy(world: World, mixture: Mixture) -> MixturePolicy:
-    """Return a new policy for a world: flat, or with weights shared over places if `mixture.shared` says so.
-
-    Raises ValueError if it should share weights and has no grid, or another grid than the head's map.
-    """
-    rules, encoder = world.rules, world.perception.encoder if world.map_side else None
-    options = {"gaze_size": rules.gaze_size, "stop": rules.stop, "precision": world.perception.precision}
-    fits = world.map_side > 0 and mixture.grid in (0, world.map_side)
-    if not (fits if mixture.shared is None else mixture.shared):
-        return MixturePolicy(world.observation_shape, mixture, **options)
-    grid = mixture.grid or world.map_side
-    if not grid:
-        raise ValueError("shared weights need a grid: set grid, or look through a head with a map, as that of a search")
-    if world.map_side and grid != world.map_side:
-        raise ValueError(f"the head's map has {world.map_side} x {world.map_side} cells: leave grid out, got {grid}")
-    place = {"state_grid": None if encoder is None else encoder.state_grid, "reads_map": bool(world.map_side)}
-    return MapPolicy(world.observation_shape, replace(mixture, grid=grid), **place, **options)
-
-
-def told_by_head(world: World, episode: Episode) -> Tensor:
-    """Return what the frozen head says of each cell, [B, K, 3]: the logit, and where in it the target would be."""
-    logits, points = world.target_map(episode)
-    return torch.cat([logits.flatten(1)[..., None], points], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ Shapes: B batch, S cells along a side of the image, K = S * S Gaussians, N token
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from foveal_agents.mixture import EXCLUDED_LOGIT, STOP_LOGIT, Choice, Mixture, MixturePolicy
+from foveal_env.world import World
 
 LEAST_LOG = -14.0  # of the probability of a cell, as the policy reads it
 NEAR = 1.2  # radius around a gaze in which cells count as looked at, in sides of a cell
@@ -78,24 +80,32 @@ class MapPolicy(MixturePolicy):
             excluded: [B, K] bool, cells near earlier gazes; they are left out if the mixture has an inhibition radius.
             told: [B, K, 3], of each cell the head's logit and where in it the target would be (x, y).
         """
-        batch, side = len(observation), self.side
-        near = torch.zeros(batch, side**2, device=observation.device) if excluded is None else excluded.float()
-        log_map, points = self._told(told, batch)
+        log_map, points = self._told(told, len(observation))
         with torch.autocast(observation.device.type, self.precision, enabled=self.precision != torch.float32):
-            seen = torch.stack([near, near.mean(dim=1, keepdim=True).expand_as(near) * 5], dim=-1)
-            read = [self._of_state(observation), seen, log_map[..., None] / 5, 2 * (log_map / 2).exp()[..., None]]
-            cells = torch.cat([*(part.float() for part in read), self.cells.expand(batch, -1, -1)], dim=-1)
-            hidden = self.first(cells.unflatten(1, (side, side)).permute(0, 3, 1, 2)).relu()
-            hidden = self.second(hidden).relu()
-            hidden = (hidden + self.whole(hidden.mean(dim=(2, 3)))[..., None, None]).relu()
+            hidden = self._hidden(observation, excluded, log_map)
             raw = self.heads(hidden).float().flatten(2).transpose(1, 2)  # [B, K, G + 1]
             stop = None if self.stop is None else self.stop(hidden.mean(dim=(2, 3))).float()[:, 0]
         moved = raw[..., :-1].tanh()
-        means = torch.cat([(points + moved[..., :2] / side).clamp(-1, 1), moved[..., 2:]], dim=-1)
+        means = torch.cat([(points + moved[..., :2] / self.side).clamp(-1, 1), moved[..., 2:]], dim=-1)
         weights = self.trust * log_map + CONTRAST * raw[..., -1]
         if self.mixture.inhibition_radius and excluded is not None:
             weights = weights.masked_fill(excluded, EXCLUDED_LOGIT)
         return Choice(means, weights.log_softmax(dim=-1), stop)
+
+    def summary(self, observation: Tensor, told: Tensor | None = None) -> Tensor:
+        """Return what the net makes of all cells, [B, channels]: a critic can read it."""
+        return self._hidden(observation, None, self._told(told, len(observation))[0]).mean(dim=(2, 3))
+
+    def _hidden(self, observation: Tensor, excluded: Tensor | None, log_map: Tensor) -> Tensor:
+        """Return the last hidden layer, [B, channels, S, S]."""
+        batch, side = len(observation), self.side
+        near = torch.zeros(batch, side**2, device=observation.device) if excluded is None else excluded.float()
+        seen = torch.stack([near, near.mean(dim=1, keepdim=True).expand_as(near) * 5], dim=-1)
+        read = [self._of_state(observation), seen, log_map[..., None] / 5, 2 * (log_map / 2).exp()[..., None]]
+        cells = torch.cat([*(part.float() for part in read), self.cells.expand(batch, -1, -1)], dim=-1)
+        hidden = self.first(cells.unflatten(1, (side, side)).permute(0, 3, 1, 2)).relu()
+        hidden = self.second(hidden).relu()
+        return (hidden + self.whole(hidden.mean(dim=(2, 3)))[..., None, None]).relu()
 
     def _told(self, told: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
         """Return the log probabilities of the cells [B, K], and where they point [B, K, 2]."""
@@ -117,3 +127,28 @@ class MapPolicy(MixturePolicy):
         radius = self.mixture.inhibition_radius or NEAR * 2 / self.side
         distance = torch.cdist(gazes[..., :2], self.cells, compute_mode="donot_use_mm_for_euclid_dist")
         return (distance < radius).cumsum(dim=1, dtype=torch.int16) > 0
+
+
+def make_policy(world: World, mixture: Mixture) -> MixturePolicy:
+    """Return a new policy for a world: flat, or with weights shared over places if `mixture.shared` says so.
+
+    Raises ValueError if it should share weights and has no grid, or another grid than the head's map.
+    """
+    rules, encoder = world.rules, world.perception.encoder if world.map_side else None
+    options = {"gaze_size": rules.gaze_size, "stop": rules.stop, "precision": world.perception.precision}
+    fits = world.map_side > 0 and mixture.grid in (0, world.map_side)
+    if not (fits if mixture.shared is None else mixture.shared):
+        return MixturePolicy(world.observation_shape, mixture, **options)
+    grid = mixture.grid or world.map_side
+    if not grid:
+        raise ValueError("shared weights need a grid: set grid, or look through a head with a map, as that of a search")
+    if world.map_side and grid != world.map_side:
+        raise ValueError(f"the head's map has {world.map_side} x {world.map_side} cells: leave grid out, got {grid}")
+    place = {"state_grid": None if encoder is None else encoder.state_grid, "reads_map": bool(world.map_side)}
+    return MapPolicy(world.observation_shape, replace(mixture, grid=grid), **place, **options)
+
+
+def told_by_head(world: World, state: Tensor) -> Tensor:
+    """Return what the frozen head says of each cell, [B, K, 3]: the logit, and where in it the target would be."""
+    logits, points = world.target_map(state)
+    return torch.cat([logits.flatten(1)[..., None], points], dim=-1)

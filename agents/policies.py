@@ -1,7 +1,6 @@
 """Trained policies in any loop: from an observation to an action, whatever library steps the environment."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -154,13 +153,12 @@ class ObservedWorld:
         """Return an action [B, A]; a gaze [B, 2] alone leaves the zoom as it is, and does not stop."""
         return World.completed(self, action)  # pyright: ignore[reportArgumentType]
 
-    def target_map(self, episode: Episode) -> tuple[Tensor, Tensor]:
+    def target_map(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `World.target_map` does; ValueError if that needs more of the state than the observation."""
         encoder = self._world.perception.encoder if self._world else None
         if self._world is None or encoder is None or type(encoder).observe is not Encoder.observe:
             raise ValueError("the map of the head needs the encoder's state, and the observation is not all of it")
-        state = episode.state[:, : encoder.state_shape[0]]
-        return World.target_map(self._world, replace(episode, state=state))
+        return self._world.target_map(state[:, : encoder.state_shape[0]])
 
 
 class _NotSeen:

@@ -139,7 +139,7 @@ class MostLikely(Agent):
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""
-        likely, places = world.target_map(episode)
+        likely, places = world.target_map(episode.state)
         left_out = near(places, episode.gazes, self.inhibition_radius)
         return at_highest(likely.flatten(1).masked_fill(left_out, -torch.inf), places)
 

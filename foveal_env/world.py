@@ -241,14 +241,14 @@ class World:
         """Cells along each side of the map in which the head tells where the target is; 0 if it has none."""
         return self.perception.task.map_side
 
-    def target_map(self, episode: Episode) -> tuple[Tensor, Tensor]:
+    def target_map(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return how likely the head believes the target to be in each cell of the image, and where in it it would be.
 
-        Returns logits [B, map_side, map_side], rows along y, and the points [B, map_side * map_side, 2] (x, y);
-        TypeError if the head has no such map.
+        It is read off a state [B, N, D]. Returns logits [B, map_side, map_side], rows along y, and the points
+        [B, map_side * map_side, 2] (x, y); TypeError if the head has no such map.
         """
         task = self.perception.task
-        answer = task(episode.state)
+        answer = task(state)
         return task.target_map(answer).float(), task.cell_points(answer).float()
 
     def draw(

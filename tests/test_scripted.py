@@ -58,7 +58,7 @@ def test_saliency_looks_at_what_stands_out_and_nowhere_twice(small_world):
 def test_the_most_likely_cell_is_the_highest_of_the_head(searching):
     world = make_world(perception=searching, glimpses=2)
     step = first_step(world, make_agent("most_likely", world, inhibition_radius=0.0))
-    cells, _ = world.target_map(step.before)
+    cells, _ = world.target_map(step.before.state)
     assert cells.shape == (20, world.map_side, world.map_side)
     column, row = ((step.action + 1) / 2 * world.map_side).long().unbind(dim=1)
     assert torch.equal(cells[torch.arange(20), row, column], cells.flatten(1).amax(dim=1))
