@@ -149,6 +149,9 @@ def make_policy(world: World, mixture: Mixture) -> MixturePolicy:
 
 
 def told_by_head(world: World, state: Tensor) -> Tensor:
-    """Return what the frozen head says of each cell, [B, K, 3]: the logit, and where in it the target would be."""
+    """Return what the frozen head says of each cell, [B, K, 3]: the logit, and where in it the target would be.
+
+    It is read off a state, or an observation that holds all of it, [B, N, D].
+    """
     logits, points = world.target_map(state)
     return torch.cat([logits.flatten(1)[..., None], points], dim=-1)

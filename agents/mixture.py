@@ -193,7 +193,7 @@ def log_likelihood(action: Tensor, choice: Choice, deviation: float) -> Tensor:
     return torch.where(stopped, nn.functional.logsigmoid(choice.stop), goes_on)
 
 
-def gaze_density(gaze: Tensor, choice: Choice, deviation: float) -> Tensor:
+def gaze_density(gaze: Tensor, choice: Choice, deviation: float | Tensor) -> Tensor:
     """Return the log density [B] of gazes [B, G], or of their places [B, 2] alone."""
     return log_density(gaze, choice.means[..., : gaze.shape[-1]], choice.log_weights, deviation)
 
@@ -207,10 +207,11 @@ def sample(means: Tensor, log_weights: Tensor, deviation: float, generator: torc
     return means[torch.arange(len(means), device=means.device), component] + deviation * noise
 
 
-def log_density(gaze: Tensor, means: Tensor, log_weights: Tensor, deviation: float) -> Tensor:
-    """Return the log density [B] of gazes [B, G]."""
+def log_density(gaze: Tensor, means: Tensor, log_weights: Tensor, deviation: float | Tensor) -> Tensor:
+    """Return the log density [B] of gazes [B, G]; a deviation that is a tensor, [], is differentiated."""
     squared = (gaze[:, None] - means).square().sum(dim=-1) / deviation**2
-    scale = 0.5 * means.shape[-1] * math.log(2 * math.pi * deviation**2)
+    log = deviation.log() if isinstance(deviation, Tensor) else math.log(deviation)
+    scale = means.shape[-1] * (0.5 * math.log(2 * math.pi) + log)
     return (log_weights - 0.5 * squared).logsumexp(dim=-1) - scale
 
 

@@ -158,7 +158,7 @@ class ObservedWorld:
         encoder = self._world.perception.encoder if self._world else None
         if self._world is None or encoder is None or type(encoder).observe is not Encoder.observe:
             raise ValueError("the map of the head needs the encoder's state, and the observation is not all of it")
-        return self._world.target_map(state[:, : encoder.state_shape[0]])
+        return self._world.target_map(state)
 
 
 class _NotSeen:

@@ -244,11 +244,12 @@ class World:
     def target_map(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return how likely the head believes the target to be in each cell of the image, and where in it it would be.
 
-        It is read off a state [B, N, D]. Returns logits [B, map_side, map_side], rows along y, and the points
-        [B, map_side * map_side, 2] (x, y); TypeError if the head has no such map.
+        It is read off a state [B, N, D]; rows after it, as of the time left, are not read. Returns logits
+        [B, map_side, map_side], rows along y, and the points [B, map_side * map_side, 2] (x, y); TypeError if the head
+        has no such map.
         """
         task = self.perception.task
-        answer = task(state)
+        answer = task(state[:, : self.perception.encoder.state_shape[0]])
         return task.target_map(answer).float(), task.cell_points(answer).float()
 
     def draw(

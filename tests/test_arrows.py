@@ -22,13 +22,16 @@ FLOORS = [  # of foveal_env, bottom to top; a room may import itself and the flo
     {"cli"},
     {"env"},
 ]
+SB3 = {f"agents/sb3/{name}.py" for name in ("algorithms", "policies", "vec_env", "zips")}
 ONLY_IN = {
-    "stable_baselines3": {"agents/sb3.py"},
+    "stable_baselines3": SB3,
     "gymnasium": {
         "foveal_env/__init__.py",
         "foveal_env/env.py",
         "foveal_env/rllib.py",
-        "agents/sb3.py",
+        "agents/sb3/algorithms.py",
+        "agents/sb3/policies.py",
+        "agents/sb3/vec_env.py",
         "agents/foreign.py",
     },
     "torchvision": {"foveal_env/sources/torchvision_data.py"},

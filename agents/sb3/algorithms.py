@@ -1,159 +1,36 @@
-"""Stable-Baselines3: its view of the native batch, and its algorithms for continuous actions as agents."""
+"""Algorithms of Stable-Baselines3 for continuous actions, as agents."""
 
 import inspect
-import json
-import os
 import random
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import stable_baselines3
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecMonitor
 from torch import Tensor
 
 from foveal_agents.base import Agent
+from foveal_agents.map_policy import make_policy, told_by_head
+from foveal_agents.mixture import Mixture
 from foveal_agents.rollout import gaze_statistics
+from foveal_agents.sb3.policies import MapActorCritic
+from foveal_agents.sb3.vec_env import Sb3VecEnv
 from foveal_env import checkpoint
 from foveal_env.data import Episode
 from foveal_env.env import FovealVectorEnv
 from foveal_env.world import World
 
-OWN = ("num_envs", "episodes")  # options of the agent itself
+OWN = ("num_envs", "episodes", "shared")  # options of the agent itself
 MADE_HERE = {  # parameters of algorithms and policies that are no options: the agent knows them
     *("policy", "env", "seed", "device", "stats_window_size", "policy_kwargs", "_init_setup_model"),
     *("observation_space", "action_space", "lr_schedule"),
 }
-
-
-class Sb3VecEnv(VecEnv):
-    """Stable-Baselines3's view of a batch of Gymnasium, which it refuses as it is.
-
-    ``PPO("MlpPolicy", Sb3VecEnv(gym.make_vec("foveal_env/Classify-v0", num_envs=64)))``
-
-    The batch is the native one, any other vector environment, or either in Gymnasium's vector wrappers. It resets
-    itself in the same step, as Stable-Baselines3 expects.
-
-    Args:
-        batch: vector environment in the mode "SameStep".
-
-    Raises:
-        TypeError: `batch` is no vector environment.
-        ValueError: it resets itself in another mode, or its metadata does not tell the mode.
-    """
-
-    def __init__(self, batch: VectorEnv):
-        if not isinstance(batch, VectorEnv):
-            raise TypeError(f"Sb3VecEnv takes a vector environment, as of gym.make_vec, got {type(batch).__name__}")
-        mode = (batch.metadata or {}).get("autoreset_mode")
-        if mode is None or AutoresetMode(mode) != AutoresetMode.SAME_STEP:
-            told = "its metadata tells none" if mode is None else f"got {AutoresetMode(mode).value!r}"
-            raise ValueError(f"Stable-Baselines3 needs autoreset_mode 'SameStep', {told}; make the batch in that mode")
-        self.batch, self.render_mode = batch, batch.render_mode
-        super().__init__(batch.num_envs, batch.single_observation_space, batch.single_action_space)
-
-    def reset(self) -> np.ndarray | dict[str, np.ndarray]:
-        """Begin new episodes; return the observations [num_envs, ...]."""
-        seeds: Any = None if all(seed is None for seed in self._seeds) else list(self._seeds)
-        if any(self._options):
-            raise ValueError("options of a reset are not passed through Stable-Baselines3; reset the batch itself")
-        observations, infos = self.batch.reset(seed=seeds)
-        self._reset_seeds()
-        self._reset_options()
-        self.reset_infos = self._rows(infos)
-        return observations
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Remember the actions [num_envs, ...]."""
-        self._actions = actions
-
-    def step_wait(self) -> Any:
-        """Step. If an episode ended, its info has "terminal_observation", and the observation is the next episode's.
-
-        "TimeLimit.truncated" says whether it was cut short, and did not end by itself.
-        """
-        observations, rewards, terminated, truncated, infos = self.batch.step(self._actions)
-        ended, rows = terminated | truncated, self._rows(infos)
-        for row in np.flatnonzero(ended).tolist():
-            statistics = {key: infos[key] for key in ("episode", "_episode") if key in infos}  # of Gymnasium's wrapper
-            rows[row] = {
-                **_of_row({**statistics, **infos.get("final_info", {})}, row),
-                "terminal_observation": _row(infos["final_obs"], row),
-                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
-            }
-        return observations, rewards.astype(np.float32), ended, rows
-
-    def _rows(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
-        told = {key: value for key, value in infos.items() if not key.lstrip("_").startswith("final_")}
-        return [_of_row(told, row) for row in range(self.num_envs)]
-
-    def close(self) -> None:
-        """Close the batch."""
-        self.batch.close()
-
-    def get_images(self) -> Sequence[Any]:
-        """Return a drawing of each row, [h, w, 3] uint8, or None."""
-        return self.batch.render() or [None] * self.num_envs
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of the batch, or of what it wraps, once for each row asked for."""
-        return [_attribute(self.batch, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuse: the rows are one batch, and have no attributes of their own."""
-        raise TypeError(f"the rows of a batch share all attributes; cannot set {attr_name!r}")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuse: the rows are one batch, and have no methods of their own."""
-        raise TypeError(f"the rows of a batch have no methods of their own; cannot call {method_name!r}")
-
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """Return False for each row: a batch takes no wrappers of single environments."""
-        return [False] * len(list(self._get_indices(indices)))
-
-
-def _attribute(batch: VectorEnv, name: str) -> Any:
-    """Return an attribute of a batch, or of the batches that it wraps, the outermost first."""
-    while isinstance(batch, VectorWrapper) and not hasattr(batch, name):
-        batch = batch.env
-    return getattr(batch, name)
-
-
-def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """Return the info of a row, of infos in the form of Gymnasium's vector environments, which may be nested.
-
-    An entry without a mask of its own holds in all rows.
-    """
-    of_row = {}
-    for key, value in infos.items():
-        if key.startswith("_") and key[1:] in infos:
-            continue
-        mask = infos.get(f"_{key}")
-        if mask is None or mask[row]:
-            of_row[key] = _of_row(value, row) if isinstance(value, dict) else _plain(value, row)
-    return of_row
-
-
-def _plain(values: Any, row: int) -> Any:
-    """Return a row of an array in Python's own numbers."""
-    value = values[row]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _row(observations: Any, row: int) -> Any:
-    """Return a row of observations: an array, or a dictionary or array of those."""
-    if isinstance(observations, dict):
-        return {key: _row(part, row) for key, part in observations.items()}
-    return observations[row]
 
 
 class StableBaselines(Agent):
@@ -171,7 +48,8 @@ class StableBaselines(Agent):
         seed: seed of weights, scenes and samples.
         options: options that `defaults` names, and any other keyword of the algorithm's constructor or of its MLP
             policy. "num_envs" is the number of episodes that run at once. "episodes" is the number of episodes of each
-            of them in one chunk, which is one rollout of an on-policy algorithm.
+            of them in one chunk, which is one rollout of an on-policy algorithm. With "shared" an on-policy algorithm
+            has the net of GRPO that shares its weights over places (`foveal_agents.map_policy`), in place of an MLP.
 
     Attributes:
         algorithm: class of Stable-Baselines3.
@@ -209,9 +87,21 @@ class StableBaselines(Agent):
         if "stats_window_size" in inspect.signature(self.algorithm).parameters:
             given["stats_window_size"] = num_envs * self.episodes
         given["policy_kwargs"] = {name: options[name] for name in of_policy if name in options}
+        policy: Any = "MlpPolicy"
+        if options.get("shared"):
+            policy, given["policy_kwargs"] = MapActorCritic, self._shared_net(world)
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
-            self.model = self.algorithm("MlpPolicy", env, seed=seed, device=world.device, **given)
+            self.model = self.algorithm(policy, env, seed=seed, device=world.device, **given)
+
+    def _shared_net(self, world: World) -> dict[str, Any]:
+        """Return the keywords of the policy that shares its weights; ValueError if it does not fit."""
+        if not self.on_policy or world.rules.stop or not world.map_side:
+            raise ValueError("shared needs an on-policy algorithm, no stop, and a head with a map, as that of a search")
+        return {
+            "make_net": lambda: make_policy(world, Mixture(shared=True)),
+            "told_by": lambda observation: told_by_head(world, observation),
+        }
 
     @classmethod
     def known_options(cls) -> tuple[list[str], list[str]]:
@@ -303,6 +193,7 @@ class Ppo(StableBaselines):
         ent_coef: weight of the entropy.
         log_std_init: logarithm of the policy's standard deviation when training begins.
         net_arch: units of each hidden layer, of policy and value alike.
+        shared: share weights over places, as GRPO does in a search, in place of an MLP.
         options: any other keyword of `stable_baselines3.PPO` or of its MLP policy.
     """
 
@@ -317,6 +208,7 @@ class Ppo(StableBaselines):
         "ent_coef": 0.0,
         "log_std_init": -1.0,
         "net_arch": [256, 256],
+        "shared": False,
     }
 
 
@@ -334,6 +226,7 @@ class A2c(StableBaselines):
         ent_coef: weight of the entropy.
         log_std_init: logarithm of the policy's standard deviation when training begins.
         net_arch: units of each hidden layer, of policy and value alike.
+        shared: share weights over places, as GRPO does in a search, in place of an MLP.
         options: any other keyword of `stable_baselines3.A2C` or of its MLP policy.
     """
 
@@ -346,6 +239,7 @@ class A2c(StableBaselines):
         "ent_coef": 0.0,
         "log_std_init": -1.0,
         "net_arch": [256, 256],
+        "shared": False,
     }
 
 
@@ -392,47 +286,6 @@ class Td3(StableBaselines):
     """
 
     algorithm = stable_baselines3.TD3
-
-
-def load_zip(path: str | os.PathLike, *, trust: bool, algorithm: Any = None, device: str = "cpu") -> Any:
-    """Load what Stable-Baselines3 or a package built on it saved as a .zip.
-
-    Args:
-        path: the file.
-        trust: whether it may be unpickled, which can run any code.
-        algorithm: class that saved it; by default the one that its header tells.
-        device: torch device.
-
-    Raises FileNotFoundError, or ValueError without `trust`, for a file of another kind, or an unknown algorithm.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    if not trust:
-        raise ValueError(
-            f"{path}: a .zip of Stable-Baselines3 holds pickled objects, and to read these can run any code. No pickle "
-            "is loaded by default: give trust=True if you know where the file comes from"
-        )
-    kind = algorithm or _algorithm_of(path)
-    return kind.load(path, device=device)
-
-
-def _algorithm_of(path: str | os.PathLike) -> Any:
-    """Return the class that saved a .zip, by what its header says in plain text."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read("data"))
-        module = header["policy_class"]["__module__"]
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a .zip of Stable-Baselines3: {error}") from error
-    package, _, rest = module.partition(".")
-    name = {"cg_max_steps": "TRPO", "clip_range": "PPO"}
-    found = next((name[key] for key in name if key in header), "A2C") if rest == "common.policies" else ""
-    found = found or {"common.recurrent.policies": "RecurrentPPO"}.get(rest) or rest.partition(".")[0].upper()
-    package = "sb3_contrib" if found == "TRPO" else package
-    try:
-        return getattr(import_module(package), {"CROSSQ": "CrossQ"}.get(found, found))
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{path}: say which class saved it, algorithm=...; its policy is of {module}") from error
 
 
 @contextmanager
