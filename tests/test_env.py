@@ -210,6 +210,11 @@ def test_bad_arguments_are_named(options):
         vector.step(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="reset_mask must be 2 booleans"):
         vector.reset(options={"reset_mask": np.array([False, False])})
+    with pytest.raises(ResetNeeded, match="every row"):
+        vector.reset(options={"reset_mask": np.array([True, False])})
+    assert vector.reset(options={"reset_mask": np.array([True, True])})[0].shape[0] == 2
+    with pytest.raises(ValueError, match="index of at least 0"):
+        vector.reset(options={"scene": np.array([3, -1])})
     with pytest.raises(ValueError, match="3 seeds for 2"):
         vector.reset(seed=[1, 2, 3])
 

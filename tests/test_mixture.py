@@ -124,3 +124,14 @@ def test_the_deviation_falls_from_start_to_end(mixture, deviations):
 def test_impossible_mixtures_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Mixture(**options)
+
+
+def test_the_bound_is_that_of_huber():
+    means = torch.tensor([[[0.0, 0.0], [0.4, 0.1], [-0.2, 0.3]]])
+    weights = torch.tensor([0.5, 0.3, 0.2])
+    bound = 0.0
+    for mean, weight in zip(means[0], weights, strict=True):
+        squared = (means[0] - mean).square().sum(dim=1)
+        density = (-squared / (4 * 0.04)).exp() / (4 * math.pi * 0.04)  # of a Gaussian with twice the variance
+        bound -= weight.item() * (weights * density).sum().log().item()
+    assert entropy_bound(means, weights.log()[None], 0.2).item() == pytest.approx(bound, abs=1e-5)

@@ -158,3 +158,12 @@ def test_a_followed_policy_is_asked_about_each_batch(pretraining):
 
     run(pretraining(policy_gazes=gazes), 2)
     assert asked == [8, 8]
+
+
+def test_scenes_are_made_ahead_for_every_update_but_the_first(pretraining, monkeypatch):
+    job, asked, made = pretraining(steps=4), [], []
+    scenes = job.world.scenes
+    monkeypatch.setattr(job.world, "prefetch", lambda index: asked.append(index.tolist()))
+    monkeypatch.setattr(job.world, "scenes", lambda index: made.append(index.tolist()) or scenes(index))
+    run(job, 4)
+    assert asked == made[1:]

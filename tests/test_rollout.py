@@ -149,3 +149,7 @@ def test_gazes_that_were_not_taken_do_not_count():
     gazes[1:, 2:] = torch.nan  # one scene alone goes on
     assert gaze_statistics(gazes)["gaze_spread"] == pytest.approx(0.577, abs=0.03)
     assert collapse(gazes) is None
+
+
+def test_statistics_of_a_single_gaze():
+    assert gaze_statistics(torch.full((1, 1, 2), 0.95)) == {"gaze_spread": 0.0, "corner_rate": 1.0}

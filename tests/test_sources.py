@@ -275,3 +275,10 @@ def test_stage_1_approaches_the_target_of_a_ladder_from_any_distance():
     assert share.max() > 0.9
     plain = make_source("ladder", "train", **options)
     assert torch.equal(plain.candidate_boxes(scenes, torch.Generator()), scenes.box)
+
+
+def test_no_image_is_counted_twice_in_an_evaluation(open_source):
+    source = open_source("folder", "test")
+    assert source.at_most(3) == 3
+    assert source.at_most(10_000) == source.distinct_scenes < 10_000
+    assert make_source("digits", "test").at_most(10_000) == 10_000

@@ -297,3 +297,28 @@ def test_a_task_can_have_rewards_of_its_own(tiny):
     assert set(reward.tolist()) <= {0.0, 1.0}
     with pytest.raises(ValueError, match="unknown reward 'late'; known: gain, probability, correct, soon"):
         World(make_source("digits"), perception, Rules(reward="late"))
+
+
+@pytest.mark.parametrize(("grid", "token"), [(None, 0), ((1, 2), 2)], ids=["tokens", "cells"])
+def test_a_class_is_read_off_the_first_token_that_does_not_lie_on_the_image(grid, token):
+    head, state = Classify((4, 5), classes=("a", "b"), state_grid=grid), torch.zeros(1, 4, 5)
+    state[0, token] = 1
+    others = torch.randn(1, 4, 5)
+    others[0, token] = 1
+    assert torch.equal(head(state), head(others))
+    assert not torch.equal(head(state), head(torch.zeros(1, 4, 5)))
+
+
+def test_overlap_of_boxes_that_are_shifted_along_both_axes():
+    one, other = torch.tensor([[0.0, 0.0, 1.0, 0.5]]), torch.tensor([[0.5, 0.25, 1.0, 0.5]])
+    assert iou(one, other).item() == pytest.approx(0.125 / 0.875)
+    assert iou(other, one).item() == pytest.approx(0.125 / 0.875)
+
+
+def test_what_is_shown_of_a_search_at_its_end_alone(searching):
+    metrics = make_world(perception=searching).metrics
+    assert {name: metric.by_look for name, metric in metrics.items()} == {
+        "success": True,
+        "spl": False,
+        "glimpses": False,
+    }
