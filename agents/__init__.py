@@ -16,6 +16,7 @@ AGENTS = Registry(
         "raster": "foveal_agents.scripted:Raster",
         "spiral": "foveal_agents.scripted:Spiral",
         "saliency": "foveal_agents.scripted:Saliency",
+        "entropy_limit": "foveal_agents.entropy:EntropyLimit",
         "most_likely": "foveal_agents.scripted:MostLikely",
         "oracle": "foveal_agents.scripted:Oracle",
         "greedy_oracle": "foveal_agents.scripted:GreedyOracle",

@@ -24,7 +24,17 @@ from foveal_env.render import ANSWER, LAST, PATH, TRUTH, WINDOW, is_point
 from foveal_env.tasks.base import Metric
 from foveal_env.world import World
 
-BASELINES = ("random", "centre", "raster", "spiral", "saliency", "most_likely", "oracle", "greedy_oracle")
+BASELINES = (
+    "random",
+    "centre",
+    "raster",
+    "spiral",
+    "saliency",
+    "most_likely",
+    "entropy_limit",
+    "oracle",
+    "greedy_oracle",
+)
 BOUNDS = ("oracle", "greedy_oracle")  # know the target
 ACRONYMS = ("grpo", "ppo", "a2c", "sac", "td3")
 COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
@@ -39,6 +49,7 @@ COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
     "spiral": "#56b4e9",
     "saliency": "#8c564b",
     "most_likely": "#e377c2",
+    "entropy_limit": "#7f7f7f",
     "oracle": "#000000",
     "greedy_oracle": "#5a5a9f",
 }

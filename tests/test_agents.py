@@ -48,7 +48,7 @@ class Counter(Agent):
 def world_of(small_world, searching):
     """The world that an agent of this name can be in."""
     needs_map = make_world(perception=searching, glimpses=3, ends_on_success=False)
-    return lambda name: needs_map if name == "most_likely" else small_world
+    return lambda name: needs_map if name in ("most_likely", "entropy_limit") else small_world
 
 
 @pytest.fixture

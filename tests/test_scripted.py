@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from foveal_agents.base import make_agent
+from foveal_agents.entropy import interpolated, visibility
 from foveal_agents.rollout import evaluate, rollout
 from foveal_env.images import Images
 from foveal_env.make import make_world
@@ -94,3 +95,30 @@ def test_the_greedy_oracle_leaves_the_least_loss(small_world):
         for y in (-2 / 3, 0.0, 2 / 3):
             other, _ = small_world.look(step.before, torch.tensor([[x, y]]).expand(20, 2))
             assert (step.after.outcome.loss <= other.outcome.loss + 1e-5).all()
+
+
+def test_the_entropy_limit_looks_between_what_it_cannot_tell_apart(searching, monkeypatch):
+    world = make_world(perception=searching, glimpses=2)
+    agent = make_agent("entropy_limit", world, inhibition_radius=0.0)
+    side = world.map_side
+    line = (torch.arange(side) * 2 + 1) / side - 1
+    places = torch.cartesian_prod(line, line).flip(1)[None]
+    logits = torch.full((1, side, side), -50.0)
+    logits[0, 8, 4] = logits[0, 8, 10] = 0.0  # two places that are equally likely
+    monkeypatch.setattr(type(world), "target_map", lambda self, state: (logits, places))
+    episode = world.start(world.scenes(torch.arange(1)))
+    agent._visibility = torch.linspace(1, 0, 12)  # far-sighted: it sees both from between them
+    x, y = agent.act(world, episode, generator=torch.Generator(), greedy=True)[0].tolist()
+    assert line[4] <= x <= line[10]
+    assert y == pytest.approx(line[8].item(), abs=0.07)
+    agent._visibility = torch.tensor([1.0] + [0.0] * 11)  # near-sighted: it goes to one of them
+    x, y = agent.act(world, episode, generator=torch.Generator(), greedy=True)[0].tolist()
+    assert min(abs(x - line[4]), abs(x - line[10])) < 1e-5
+
+
+def test_visibility_falls_with_the_distance():
+    seen = visibility(make_world(perception="search", canvas=250), 0)
+    assert seen[0] > 2 * seen[6] >= 0
+    assert interpolated(seen, torch.tensor([0.0, 0.05, 1.2, 5.0])).tolist() == pytest.approx(
+        [seen[0].item(), seen[0].item(), seen[-1].item(), 0.0]
+    )
