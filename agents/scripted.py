@@ -73,20 +73,22 @@ class Saliency(Agent):
 
     It sees the image itself, not the state. As a baseline it asks what looking at what stands out is worth, whatever
     the question. As in the authors' program, the map has 64 x 64 px, its spectrum is averaged over 3 x 3, and the
-    smoothing has a deviation of 2.5 px. It is written here because the one library that has it is OpenCV with its
-    contributed modules, far larger than all of this package.
+    smoothing has a deviation of 2.5 px of these. It is written here because the one library that has it is OpenCV with
+    its contributed modules, far larger than all of this package.
 
     Args:
         world: world that it is made for.
         seed: not used.
         inhibition_radius: radius in half sides of the image; places that close to an earlier gaze count as looked at.
+        side: side of the map in px. It sees side x side px before the first glimpse: to be fair to agents that do not,
+            take the root of the sensor pixels of a look.
     """
 
-    side, deviation = 64, 2.5
-
-    def __init__(self, world: World, *, seed: int = 0, inhibition_radius: float = 0.15):
+    def __init__(self, world: World, *, seed: int = 0, inhibition_radius: float = 0.15, side: int = 64):
         super().__init__(world, seed=seed)
-        self.inhibition_radius = inhibition_radius
+        if side < 8:
+            raise ValueError(f"side must be at least 8 px, got {side}")
+        self.inhibition_radius, self.side, self.deviation = inhibition_radius, side, 2.5 * side / 64
 
     def act(self, world: World, episode: Episode, *, generator: torch.Generator, greedy: bool) -> Tensor:
         """Return gazes [B, 2]."""

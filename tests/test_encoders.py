@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from foveal_encoders.base import Glimpse
+from foveal_env.images import Images
 from foveal_env.perception import ENCODERS
+from foveal_env.retina import extract
 
 SMALL = {"patch": 8, "zooms": 2, "width": 24}
 
@@ -168,3 +170,58 @@ def test_keypoints_tell_where_something_stands_out():
     placed = seen[0].unflatten(-1, (2, -1))[..., 0, :2]  # the narrower the patch, the closer to its centre
     offset = torch.tensor([1 - 3 / side, 3 / side - 1]) * torch.exp2(-where[..., 2:])
     torch.testing.assert_close(placed, where[..., :2] + offset)
+
+
+def spatial_look(encoder, gaze, seed=0):
+    """Return a glimpse as `foveal_env.retina` makes it of square images, with random pixels."""
+    layout, batch = encoder.layout, len(gaze)
+    offsets = layout.offsets()
+    centre = gaze[:, None] + offsets[:, :2] * 2 * torch.exp2(-offsets[:, 2:])
+    where = torch.cat([centre, offsets[:, 2:].expand(batch, -1, 1)], dim=2)
+    shape = (batch, layout.patches, 1, layout.patch, layout.patch)
+    return Glimpse(torch.rand(shape, generator=torch.Generator().manual_seed(seed)), where)
+
+
+@pytest.fixture
+def spatial():
+    torch.manual_seed(0)
+    layout = {"patch": 6, "zooms": 2, "zoom_range": (1.0, 2.0), "grid": 2, "grid_zoom": 1.0, "field": 0}
+    return ENCODERS.make("spatial", side=8, **layout).eval()
+
+
+def test_cells_know_how_sharply_and_how_often_they_were_seen(spatial):
+    gaze = torch.tensor([[-0.5, -0.5]])  # the sharpest patch covers a quarter of each side, from -0.75 to -0.25
+    state = spatial.initial(1)
+    for seed in range(2):
+        state = spatial.step(state, spatial_look(spatial, gaze, seed))
+    cells = state[0, :64].unflatten(0, (8, 8))
+    wide, middle, sharp, often = cells[..., :4].unbind(dim=-1)
+    assert wide[:6, :6].min() > 0.9999  # all of the image around the gaze
+    assert middle[:4, :4].min() > 0.9999
+    assert middle[4:].abs().max() < 1e-5
+    inside = torch.zeros(8, 8)
+    inside[1:3, 1:3] = 1
+    assert torch.allclose(sharp, inside, atol=1e-5)
+    assert torch.allclose(often, inside * 2 / 8, atol=1e-5)
+
+
+def test_a_glimpse_is_written_where_it_lies(spatial):
+    """What changes in a patch changes the cells below it, and their neighbours; the others change by less."""
+    gaze = torch.tensor([[0.5, -0.5]])
+    glimpse = spatial_look(spatial, gaze)
+    other = Glimpse(glimpse.patches.clone(), glimpse.where)
+    other.patches[:, 1] = 0.5  # the sharpest one, which covers columns 5 and 6 of rows 1 and 2
+    one, another = (spatial.step(spatial.initial(1), look)[0, :64] for look in (glimpse, other))
+    change = (one - another).abs().sum(dim=-1).unflatten(0, (8, 8))
+    near = torch.zeros(8, 8, dtype=torch.bool)
+    near[0:4, 4:8] = True
+    assert change[near].mean() > 0
+    assert change[~near].max() < 1e-5
+
+
+def test_places_are_right_on_an_image_that_is_no_square(spatial):
+    images = Images.prepare(torch.rand(1, 1, 40, 120).mul(255).to(torch.uint8))
+    seen = spatial.step(spatial.initial(1), extract(images, torch.zeros(1, 2), spatial.layout))[0, :64]
+    sharp = seen.unflatten(0, (8, 8))[..., 2]  # 10 px of 40 x 120
+    assert torch.allclose(sharp.sum(dim=0), torch.tensor([0.0, 0, 0, 2 / 3, 2 / 3, 0, 0, 0]), atol=1e-4)
+    assert torch.allclose(sharp.sum(dim=1), torch.tensor([0.0, 0, 0, 2 / 3, 2 / 3, 0, 0, 0]), atol=1e-4)

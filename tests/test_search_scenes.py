@@ -197,3 +197,64 @@ def test_as_many_as_the_label_says_are_there():
         windows = scenes.images.pixels(row)[0].unfold(0, SIDE, 1).unfold(1, SIDE, 1)[..., 13, :].flatten(0, 1)
         middles = own[:, 13][:, None]  # a line tells digits apart
         assert (windows == middles).all(dim=2).sum() == scenes.label[row]
+
+
+CROWDS = {"canvas": [130, 200], "candidates": [9, 25]}
+
+
+def test_in_a_crowd_what_can_be_asked_for_is_there_once():
+    source = make_source("crowd", "test", singles=3, **CROWDS)
+    scenes = source.scenes(torch.arange(40))
+    for row in range(40):
+        side = int(scenes.images.size[row, 0])
+        labels = source.labels(scenes.index[row : row + 1], side)[0].tolist()
+        assert len(labels) == dict(zip(*CROWDS.values(), strict=True))[side]
+        assert labels[0] == int(scenes.label[row])
+        assert all(labels.count(label) == 1 for label in labels[:3])
+        assert len(labels) < 20 or len(set(labels[3:])) < len(labels[3:])
+
+
+def test_a_crowd_is_the_same_under_every_prompt():
+    source = make_source("crowd", "test")
+    crowds = [source.scenes(torch.arange(3), question=question) for question in range(4)]
+    assert all(torch.equal(crowds[0].images.texels, crowd.images.texels) for crowd in crowds)
+    assert len({tuple(crowd.prompt[0].tolist()) for crowd in crowds}) == 4
+    for crowd in crowds:
+        digit = target_of(crowd, 0)
+        assert digit.float().mean() > 20  # it is there
+    with pytest.raises(ValueError, match="a crowd has questions 0 to 3"):
+        source.scenes(torch.arange(3), question=4)
+
+
+def test_the_others_of_a_crowd_can_be_those_most_like_the_target():
+    source = make_source("crowd", "test", singles=1, similar=2)
+    labels = source.labels(torch.arange(200), 400)
+    others = {target: set(labels[labels[:, 0] == target][:, 1:].flatten().tolist()) for target in range(10)}
+    assert all(len(found) == 2 and target not in found for target, found in others.items())
+    assert {3, 8} & others[9]
+
+
+def test_a_gaze_near_any_of_a_crowd_gives_nothing_away():
+    source = make_source("crowd", "test", singles=1, **CROWDS)
+    index = torch.arange(4000)
+    scenes, generator = source.scenes(index), torch.Generator().manual_seed(0)
+    is_target = (source.candidate_boxes(scenes, generator) == scenes.box).all(dim=1)
+    for side, count in zip(*CROWDS.values(), strict=True):
+        share = is_target[scenes.images.size[:, 0] == side].float().mean().item()
+        assert share == pytest.approx(1 / count, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"candidates": [9, 25]}, "candidates is one number, or one for each"),
+        ({"candidates": 1}, "candidates must be at least 2"),
+        ({"candidates": 400}, "400 pictures of 28 px have no place on a canvas of 400 px"),
+        ({"singles": 10}, "singles must be 1 to 9"),
+        ({"candidates": 4, "singles": 5}, "singles must be 1 to 4"),
+        ({"similar": 7}, "similar must be 0 to the 6 classes"),
+    ],
+)
+def test_impossible_crowds_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_source("crowd", "test", **options)

@@ -17,7 +17,7 @@ from foveal_env.tasks.classify import Classify
 from foveal_env.tasks.locate import Locate, distance, iou
 from foveal_env.tasks.point import Point
 from foveal_env.tasks.reconstruct import Reconstruct
-from foveal_env.tasks.search import CELLS
+from foveal_env.tasks.search import CELLS, Search
 from foveal_env.tasks.several import Several
 from foveal_env.world import Rules, World
 
@@ -322,3 +322,64 @@ def test_what_is_shown_of_a_search_at_its_end_alone(searching):
         "spl": False,
         "glimpses": False,
     }
+
+
+def searching_cells(tiny_state=(4 + 1, 6), **options):
+    """Return the head of a search on 2 x 2 cells, with weights that make each cell's first number its logit."""
+    head = Search(tiny_state, state_grid=(2, 2), **options)
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    head.read.cell.weight.data[0, 0] = head.read.out.weight.data[0, 0] = 1.0
+    return head
+
+
+def cells_of(logits):
+    state = torch.zeros(1, 5, 6)
+    state[0, :4, 0] = torch.tensor(logits)
+    return state
+
+
+def scene_at(x, y):
+    box = torch.tensor([[x, y, 0.4, 0.4]])
+    return replace(make_source("search", "test", canvas=70).scenes(torch.arange(1)), box=box)
+
+
+def test_a_search_on_cells_points_where_the_likeliest_does():
+    head = searching_cells()
+    answer = head(cells_of([0.0, 9.0, 1.0, 0.0]))
+    assert answer[0, :2].tolist() == [0.5, -0.5]  # the cell at the top right
+    assert head.target_map(answer)[0].tolist() == [[0.0, 9.0], [1.0, 0.0]]
+    assert head.cell_points(answer)[0].tolist() == [[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]]
+    found, missed = (head.score(answer, scene_at(*place)) for place in ((0.5, -0.5), (-0.5, 0.5)))
+    assert found.correct.all()
+    assert not missed.correct.any()
+    assert found.score.item() == pytest.approx(np.exp(9) / (np.exp(9) + np.exp(1) + 2), rel=1e-4)
+    assert missed.loss > 9 > found.loss
+
+
+@pytest.mark.parametrize(
+    ("logits", "place", "ends", "right"),
+    [
+        ([0.0, 9.0, 0.0, 0.0], (0.5, -0.5), True, True),
+        ([0.0, 9.0, 0.0, 0.0], (-0.5, 0.5), True, False),
+        ([0.0, 1.0, 0.0, 0.0], (0.5, -0.5), False, True),
+    ],
+    ids=["sure and right", "a false alarm", "not sure"],
+)
+def test_a_searcher_that_declares_pays_for_false_alarms(logits, place, ends, right):
+    head = searching_cells(declare=0.9)
+    outcome = head.score(head(cells_of(logits)), scene_at(*place))
+    assert head.ends(outcome).tolist() == [ends]
+    assert outcome.correct.tolist() == [right]
+    assert outcome.prediction.shape == (1, 3)
+    assert head.boxes(outcome.prediction[0], torch.empty(0))[0].tolist() == pytest.approx([0.5, -0.5, 0.06, 0.06])
+    assert searching_cells().ends(outcome).tolist() == [right]  # at the first hit
+
+
+def test_an_episode_of_a_declared_search_ends_when_it_is_sure(searching):
+    world = make_world(perception=searching, glimpses=4, task_options={"declare": 0.01}, split="test")
+    episode = world.start(world.scenes(torch.arange(20)))
+    episode, _ = world.look(episode, torch.zeros(20, 2))
+    assert torch.equal(episode.ended, episode.outcome.prediction[:, 2] >= 0.01)
+    with pytest.raises(ValueError, match="declare is a probability"):
+        make_world(perception=searching, task_options={"declare": 1.5})
