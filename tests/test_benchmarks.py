@@ -145,7 +145,7 @@ def test_recorded_commands_have_present_options(path):
         check_command(shlex.split(command))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name in ROWS if (files.RESULTS / f"{name}.json").is_file()])
 def test_results_of_a_row_have_its_present_options(name):
     found = json.loads((files.RESULTS / f"{name}.json").read_text())
     assert found.get("agent_options", ROWS[name].agent_options) == ROWS[name].agent_options
