@@ -30,11 +30,11 @@ RULES = ("random", "spiral", "saliency", "own saliency", "most_likely", "entropy
 SCENES = 1000
 GRPO: dict[str, Any] = {
     **{"glimpses": GLIMPSES, "reward": "gain", "train_glimpses": 200_000},
-    **{"grpo.gamma": 0.7, "grpo.num_scenes": 32, "grpo.group_size": 8, "grpo.batch_size": 512},
+    **{"grpo.gamma": 0.5, "grpo.num_scenes": 32, "grpo.group_size": 8, "grpo.batch_size": 512},
 }
 PPO: dict[str, Any] = {
     **{"glimpses": GLIMPSES, "reward": "gain", "train_glimpses": 200_000},
-    **{"ppo.shared": True, "ppo.gamma": 0.7, "ppo.num_envs": 256, "ppo.batch_size": 512, "ppo.learning_rate": 1e-3},
+    **{"ppo.shared": True, "ppo.gamma": 0.5, "ppo.num_envs": 256, "ppo.batch_size": 512, "ppo.learning_rate": 1e-3},
 }
 Place = dict[str, Any]  # options of a world
 
