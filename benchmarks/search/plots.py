@@ -1,5 +1,7 @@
 """The plots of search and stopping, and pictures of one scene under four prompts."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,6 @@ from benchmarks.files import DOCS
 from benchmarks.plots import draw_curve, end_at_100
 from benchmarks.search.ladder import GLIMPSES, by_agent_on, search_of, world_of
 from benchmarks.search.prompts import CANVAS, search
-from benchmarks.search.training import FOLDER, policy_paths
 from foveal_agents.plots import save_figure
 from foveal_agents.policy_files import load_agent
 from foveal_agents.sheets import BLACK, RED, Panel, panel, sheet
@@ -64,27 +65,32 @@ def plot_stop(contents: dict[str, Any]) -> None:
     save_figure(DOCS / "search_stop.png", figure)
 
 
-def draw_prompts(scenes: int = 3) -> None:
-    """Draw the same scenes under four prompts, as the first policy of GRPO searches them, if it is there."""
-    path = policy_paths(FOLDER / "ladder" / "grpo", "grpo")[0]
-    if not path.is_file():
-        print(f"search_prompts.png stays as it is: there is no {path}")
-        return
-    world = world_of(CANVAS)
-    agent = load_agent(path, world)
+def draw_prompts() -> None:
+    """Draw the same scenes under four prompts, as the policies that ship with the package search them."""
+    draw_same_scenes(world_of(CANVAS), "search", range(3), DOCS / "search_prompts.png")
+
+
+def draw_same_scenes(world: World, policy: str, scenes: Sequence[int], path: Path) -> None:
+    """Draw scenes, each under four prompts, as a shipped policy searches them."""
+    agent, index = load_agent(policy, world), torch.tensor(scenes)
+    source = search_of(world)
     panels: list[list[Panel]] = []
     for question in range(4):
-        shown = search_of(world).scenes(torch.arange(scenes), question=question)
+        shown = source.scenes(index, question=question)
         last = search(world, agent, shown)
-        panels.append([panel_of(world, shown, last, row) for row in range(scenes)])
+        panels.append([panel_of(world, shown, last, row) for row in range(len(index))])
     by_scene = [panel for row in zip(*panels, strict=True) for panel in row]
-    save_figure(DOCS / "search_prompts.png", sheet(by_scene, columns=4))
+    title = (
+        f"GRPO (the shipped policy {policy!r}, seed {agent.seed}), {source.split} scenes {', '.join(map(str, scenes))}"
+    )
+    save_figure(path, sheet(by_scene, columns=4, title=title))
 
 
 def panel_of(world: World, shown: Scenes, last: Episode, row: int) -> Panel:
     """Return the drawing of one search, with the question, and whether the target was found."""
     right = bool(last.outcome.correct[row])
-    found = f"found at glimpse {int(last.glimpses[row])}" if right else "not found"
+    number = int(last.glimpses[row])
+    found = f"found after {number} glimpse{'s' * (number != 1)}" if right else "not found"
     return panel(
         *(world, shown, row, last.gazes[row], last.outcome.prediction[row]),
         room=300,
