@@ -87,7 +87,7 @@ class _Mode(TorchFunctionMode):
 def emulated() -> Iterator[Waits]:
     """Let "cuda" be the emulated device; yield the waits, counted from now on."""
     global _waits
-    caches = (make._load_frozen, make._make_source, retina._offsets, retina._zooms)
+    caches = (make._load_frozen, make._make_source, retina._offsets)
     before, _waits = _waits, Waits()
     try:
         for cache in caches:

@@ -334,7 +334,7 @@ def run_with():
     """Runs a function with a default type of torch's, and with nothing made before."""
 
     def run(dtype, what):
-        for cache in (make._load_frozen, make._make_source, retina._offsets, retina._zooms):
+        for cache in (make._load_frozen, make._make_source, retina._offsets):
             cache.cache_clear()
         torch.set_default_dtype(dtype)
         try:
