@@ -40,7 +40,7 @@ class Mixture:
             at a spot would look there for ever. 0 is none; one that shares its weights is told what is near earlier
             gazes, and learns what that means.
 
-    Raises ValueError if a number is out of range, or there is a radius and no grid.
+    Raises ValueError if a number is out of range.
     """
 
     components: int = 8
@@ -63,8 +63,6 @@ class Mixture:
         for name in ("std_start", "std_end"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.inhibition_radius and not self.grid and not self.shared:
-            raise ValueError("inhibition_radius needs a grid")
 
     @property
     def size(self) -> int:
@@ -95,6 +93,8 @@ class MixturePolicy(nn.Module):
         gaze_size: numbers of a gaze, G.
         stop: whether an episode can be stopped.
         precision: arithmetic of the hidden layers; weights, means and densities are float32 in any case.
+
+    Raises ValueError if there is an inhibition radius and no grid.
     """
 
     cells: Tensor  # [K, 2] centres (x, y) of the cells of the grid; [0, 2] without one
@@ -110,6 +110,8 @@ class MixturePolicy(nn.Module):
         precision: torch.dtype = torch.float32,
     ):
         super().__init__()
+        if mixture.inhibition_radius and not mixture.grid:
+            raise ValueError("inhibition_radius needs a grid")
         size, width = math.prod(shape), mixture.width
         self.mixture, self.gaze_size, self.precision = mixture, gaze_size, precision
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.GELU(), nn.Linear(width, width), nn.GELU())

@@ -15,6 +15,8 @@ def scores(name: str) -> str:
     known = {
         "foveal_env/Classify-v0": classify,
         "foveal_env/Search-v0": search,
+        "foveal_env/Find-v0": lambda: declared("500 px"),
+        "foveal_env/Crowd-v0": lambda: declared("crowd of 36"),
         "foveal_env/Locate-v0": locate,
         "foveal_env/Reconstruct-v0": reconstruct,
         "foveal_env/Questions-v0": questions,
@@ -52,6 +54,21 @@ def search() -> str:
     ]
     caption = f"Success and SPL in % on {entries_of['random'][0]['scenes']:,} test scenes."
     return section(caption, ["success", "SPL"], ordered(rows, column=2), found["commands"]["ladder"], "search")
+
+
+def declared(place: str) -> str:
+    """Return success and SPL of declared searches in a place of `benchmarks.search spatial`."""
+    found = read_results("search")
+    if "spatial" not in found:
+        return "Not measured."
+    runs = found["spatial"][place]["declared"]
+    rows = [
+        [name, len(own["success"]), *(percent(own[key]) for key in ("after_4", "success", "spl"))]
+        for name, own in runs.items()
+    ]
+    caption = "Declared success after 4 and after 12 glimpses, and SPL, in %, on 1,000 test scenes."
+    heads = ["after 4", "success", "SPL"]
+    return section(caption, heads, ordered(rows, column=3), found["commands"]["spatial"], "search")
 
 
 def locate() -> str:

@@ -27,6 +27,8 @@ UNFIT = ("split", "root", "download")  # options of a source that say nothing of
 VARIANTS = {
     "foveal_env/Classify-v0": 'canvas=250, glimpses=8, reward="probability"',
     "foveal_env/Search-v0": 'canvas=400, task_options={"tolerance": 0.25}, time_left=True',
+    "foveal_env/Find-v0": 'canvas=1000, task_options={"declare": 0.7}',
+    "foveal_env/Crowd-v0": 'source_options={"candidates": 16, "similar": 3}',
     "foveal_env/Locate-v0": "canvas=100, stop=True, glimpse_cost=0.01",
     "foveal_env/Reconstruct-v0": "glimpses=4, first_look=None",
     "foveal_env/Questions-v0": 'task="count"',
@@ -48,7 +50,7 @@ def index_page() -> str:
     rows = []
     for name in IDS:
         world = make_world(**IDS[name])
-        early = ", less after success" if world.ends_on_success else ""
+        early = f", less {ends_early(world)}" if world.ends_on_success else ""
         link, shown = f"[{short(name)}]({short(name)}.md)", image(name, width=150)
         rows.append((link, QUESTIONS[name], f"{world.rules.glimpses}{early}", shown))
     return f"""# Environments
@@ -61,6 +63,12 @@ The pages have the spaces, the rewards, the info, the arguments and the scores o
 All ids are one class, [FovealEnv](../reference/foveal_env.env.md), with other defaults.
 [Environments](../guide/environments.md) in the guide explains what they share.
 """
+
+
+def ends_early(world: World) -> str:
+    """Return when an episode ends before its last glimpse, in words."""
+    declare = getattr(world.perception.task, "declare", 0.0)
+    return f"once the head is {100 * declare:g} % sure of its point, right or wrong" if declare else "after success"
 
 
 def page(name: str) -> str:
@@ -111,7 +119,7 @@ Here A = {world.rules.action_size}: the gaze alone.
 
 {parts["Start and end"]}
 
-{"This task ends on success." if world.ends_on_success else "This task does not end on success."}
+{f"An episode ends early {ends_early(world)}." if world.ends_on_success else "This task does not end on success."}
 
 ## Info
 

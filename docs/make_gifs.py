@@ -11,6 +11,8 @@ FOLDER = Path(__file__).parent / "envs"
 EPISODES = {  # agent, and a test scene in which the answer changes on the way
     "Classify-v0": ("spiral", 22),
     "Search-v0": ("most_likely", 9),
+    "Find-v0": ("most_likely", 4),
+    "Crowd-v0": ("most_likely", 15),
     "Locate-v0": ("saliency", 1),
     "Reconstruct-v0": ("spiral", 15),
     "Questions-v0": ("saliency", 15),

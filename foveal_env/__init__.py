@@ -14,6 +14,14 @@ from gymnasium.envs.registration import register
 IDS = {
     "foveal_env/Classify-v0": {},
     "foveal_env/Search-v0": {"perception": "search", "canvas": 250, "glimpses": 12},
+    "foveal_env/Find-v0": {
+        **{"perception": "spatial_search", "canvas": 500, "glimpses": 12},
+        "task_options": {"declare": 0.9},
+    },
+    "foveal_env/Crowd-v0": {
+        **{"perception": "crowd", "canvas": 400, "glimpses": 12},
+        **{"source_options": {"candidates": 36}, "task_options": {"declare": 0.9}},
+    },
     "foveal_env/Locate-v0": {"perception": "locate", "canvas": 250, "glimpses": 8},
     "foveal_env/Reconstruct-v0": {"perception": "reconstruct", "glimpses": 8},
     "foveal_env/Questions-v0": {"perception": "questions", "glimpses": 6},
@@ -22,6 +30,8 @@ IDS = {
 QUESTIONS = {
     "foveal_env/Classify-v0": "which digit is it?",
     "foveal_env/Search-v0": "where is the digit that the prompt names?",
+    "foveal_env/Find-v0": "where, on 500 px, is the digit named? a false alarm fails",
+    "foveal_env/Crowd-v0": "where, among 36 digits, is the one named? a false alarm fails",
     "foveal_env/Locate-v0": "where is the digit, and how large is it?",
     "foveal_env/Reconstruct-v0": "what does the whole image look like?",
     "foveal_env/Questions-v0": "which digit is the large one? where is the 7? how many 3s are there?",

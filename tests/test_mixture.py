@@ -123,7 +123,7 @@ def test_the_deviation_falls_from_start_to_end(mixture, deviations):
 )
 def test_impossible_mixtures_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        Mixture(**options)
+        MixturePolicy((2, 3), Mixture(**options))
 
 
 def test_the_bound_is_that_of_huber():

@@ -92,11 +92,13 @@ def test_a_task_that_needs_the_target_needs_a_source_that_knows_it(needed, known
 FINGERPRINTS = {  # of the shipped weights; a policy belongs to one of them
     "cluttered100": "fd17eee06ff1",
     "cluttered60": "e4c86edc6bfb",
+    "crowd": "044f9805e867",
     "digits": "1186dde0b286",
     "locate": "5bdc414fb995",
     "questions": "0ac9a44c0c36",
     "reconstruct": "19f10f0513b7",
     "search": "adf705d7bf8c",
+    "spatial_search": "54be050e708f",
 }
 
 

@@ -11,7 +11,7 @@ from benchmarks.statistics import with_interval
 from foveal_agents.plots import plot_accuracy
 from foveal_agents.results import gap_closed
 
-README_AGENTS = ("random", "raster", "a2c", "ppo", "grpo", "oracle")
+README_AGENTS = ("random", "raster", "ppo", "grpo", "oracle")
 GAP = (
     "Gap closed: share of the distance from `random` to `oracle` at the last glimpse. "
     "The learners have slightly different numbers of glimpses, because their updates are of different sizes."
@@ -32,7 +32,7 @@ def accuracy_table(contents: dict[str, Any], *, seconds: bool = False) -> str:
 
 def short_table(contents: dict[str, Any]) -> str:
     """Return README's table: some agents, after some glimpses."""
-    glimpses, entries_of = (0, 1, 2, contents["glimpses"]), by_agent(contents["rows"])
+    glimpses, entries_of = (0, 1, contents["glimpses"]), by_agent(contents["rows"])
     lines = [
         [name, *[with_interval([entry["accuracy"][glimpse] for entry in entries], scale=100) for glimpse in glimpses]]
         for name, entries in entries_of.items()

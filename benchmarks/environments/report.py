@@ -12,6 +12,7 @@ from foveal_env import IDS, QUESTIONS
 
 POLICY, RANDOM = "grpo", "random"
 BOUNDS = ("oracle", "greedy_oracle")  # they know the truth
+PLACES = {"foveal_env/Find-v0": "500 px", "foveal_env/Crowd-v0": "crowd of 36"}  # of benchmarks.search.spatial
 NO_BASELINES = {*BOUNDS, POLICY, RANDOM, "ppo", "a2c", "exhaustive"}  # all others are baselines
 
 
@@ -36,6 +37,7 @@ def scores() -> dict[str, Scores]:
     return {
         "foveal_env/Classify-v0": Scores("accuracy", last(read_results("agents")["rows"], "accuracy")),
         "foveal_env/Search-v0": Scores("success", last(on_250_px, "accuracy")),
+        **{name: Scores("success", on_spatial(search, place)) for name, place in PLACES.items() if "spatial" in search},
         "foveal_env/Locate-v0": Scores("mean IoU", last(search["locate"], "iou")),
         "foveal_env/Reconstruct-v0": Scores(
             "variance explained",
@@ -43,6 +45,11 @@ def scores() -> dict[str, Scores]:
         ),
         "foveal_env/Questions-v0": Scores("accuracy", questions),
     }
+
+
+def on_spatial(search: Mapping[str, Any], place: str) -> dict[str, list[float]]:
+    """Return the declared success of each agent in a place, by seed."""
+    return {name: own["success"] for name, own in search["spatial"][place]["declared"].items()}
 
 
 def last(entries: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[float]]:
@@ -62,14 +69,14 @@ def report() -> None:
         bound = best(set(values) & set(BOUNDS), values)
         cells = {agent: with_interval(values[agent], scale=100) for agent in (RANDOM, baseline, POLICY, bound)}
         page = f"[{short}](docs/environments/{short}.md)"
-        episode = f"{IDS[name].get('glimpses', 4)} glimpses{' or success' if 'Search' in name else ''}"
+        early = " or declared" if name in PLACES else " or success" if "Search" in name else ""
+        episode = f"{IDS[name].get('glimpses', 4)} glimpses{early}"
         facts = [page, QUESTIONS[name], "gaze", "gain", episode, figure]
         lines.append([*facts, cells[RANDOM], f"{cells[baseline]} {baseline}", cells[POLICY], f"{cells[bound]} {bound}"])
     heads = ["id", "question", "action", "reward", "episode", "figure, %", "random", "best baseline", "GRPO", "bound"]
     caption = (
-        "After the last glimpse, on test scenes; ±: half width of the 95 % interval over 3 (Classify) or 5 seeds. "
-        "Baselines learn nothing. The bound knows where the target is, or the label; a count has none. "
-        "GRPO's settings and rewards differ by id. "
+        "After the last glimpse, on test scenes; ±: half width of the 95 % interval over 3 (Classify, Find, Crowd) or "
+        "5 seeds. Baselines learn nothing. The bound knows target or label. "
         "`python -m benchmarks.agents`, `.search` and `.environments` make it again."
     )
     put_in(ROOT / "README.md", "environments", f"{table(heads, lines)}\n\n{caption}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.files import read_results, write_results
-from benchmarks.search import ladder, locate, prompts, several, stop
+from benchmarks.search import ladder, locate, prompts, several, spatial, stop
 from benchmarks.search.report import report
 from benchmarks.search.training import SEEDS
 
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "stop": stop.measure,
     "locate": locate.measure,
     "several": several.measure,
+    "spatial": spatial.measure,
 }
 
 

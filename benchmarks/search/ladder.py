@@ -24,7 +24,7 @@ TRAINED = 250  # px, the canvas that the policies are trained on
 RULES = {"perception": "search", "canvas": TRAINED, "glimpses": GLIMPSES, "train_glimpses": 1_000_000}
 LEARNERS: dict[str, dict[str, Any]] = {
     "grpo": {
-        **{"reward": "gain", "grpo.shared": False, "grpo.grid": 16, "grpo.inhibition_radius": 0.1, "grpo.gamma": 0.3},
+        **{"reward": "gain", "grpo.shared": "false", "grpo.grid": 16, "grpo.inhibition_radius": 0.1, "grpo.gamma": 0.3},
         **{"grpo.ent_coef": 0.02, "grpo.num_scenes": 32, "grpo.group_size": 8, "grpo.batch_size": 512},
     },
     "ppo": {"reward": "gain", "ppo.gamma": 0.3},

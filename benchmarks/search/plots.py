@@ -15,7 +15,9 @@ from benchmarks.search.prompts import CANVAS, search
 from foveal_agents.plots import save_figure
 from foveal_agents.policy_files import load_agent
 from foveal_agents.sheets import BLACK, RED, Panel, panel, sheet
+from foveal_env import IDS
 from foveal_env.data import Episode, Scenes
+from foveal_env.make import make_world
 from foveal_env.world import World
 
 
@@ -70,6 +72,42 @@ def draw_prompts() -> None:
     draw_same_scenes(world_of(CANVAS), "search", range(3), DOCS / "search_prompts.png")
 
 
+def draw_crowds() -> None:
+    """Draw one crowd of 16 under four prompts, as the policy that ships with the package searches it."""
+    crowd = {**IDS["foveal_env/Crowd-v0"], "source_options": {"candidates": 16}}
+    world = make_world(**crowd, split="test")
+    draw_same_scenes(world, "crowd", [0], DOCS / "crowd_prompts.png")
+
+
+def plot_spatial(contents: dict[str, Any]) -> None:
+    """Plot success by canvas and by the size of a crowd, for all agents, by the first hit."""
+    figure = Figure((12, 4.5), layout="constrained")
+    both, found = figure.subplots(1, 2), contents["spatial"]
+    lines = (
+        ("side of the canvas in px", {int(name.split()[0]): name for name in found if name.endswith("px")}),
+        ("digits in a crowd on 400 px", {int(name.split()[-1]): name for name in found if name.startswith("crowd")}),
+    )
+    for axes, (label, places) in zip(both, lines, strict=True):
+        runs = [found[place]["first hit"] for place in places.values()]
+        for name in runs[0]:
+            values = 100 * np.array([run[name]["success"] for run in runs]).T
+            draw_curve(axes, list(places), values, agent=name)
+        blind = [side for side, place in places.items() if contents["blind_looks"][place] > GLIMPSES + 1]
+        if blind:
+            axes.axvspan(min(blind) * 0.85, max(places) * 1.1, color="0.9", zorder=0)
+            axes.text(min(blind) * 0.88, 3, f"more than {GLIMPSES + 1} looks\nto see every place", fontsize=7)
+        axes.set_xscale("log")
+        axes.set_xticks(list(places), [str(place) for place in places])
+        axes.minorticks_off()
+        axes.set_xlabel(label)
+        axes.set_ylabel("success (%)")
+        axes.set_title(f"first hit within {GLIMPSES} glimpses: mean and 95 % interval over seeds", fontsize=10)
+        axes.grid(alpha=0.3)
+        end_at_100(axes)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    save_figure(DOCS / "search_spatial.png", figure)
+
+
 def draw_same_scenes(world: World, policy: str, scenes: Sequence[int], path: Path) -> None:
     """Draw scenes, each under four prompts, as a shipped policy searches them."""
     agent, index = load_agent(policy, world), torch.tensor(scenes)
@@ -80,9 +118,8 @@ def draw_same_scenes(world: World, policy: str, scenes: Sequence[int], path: Pat
         last = search(world, agent, shown)
         panels.append([panel_of(world, shown, last, row) for row in range(len(index))])
     by_scene = [panel for row in zip(*panels, strict=True) for panel in row]
-    title = (
-        f"GRPO (the shipped policy {policy!r}, seed {agent.seed}), {source.split} scenes {', '.join(map(str, scenes))}"
-    )
+    numbers = f"scene{'s' * (len(scenes) > 1)} {', '.join(map(str, scenes))}"
+    title = f"GRPO, the shipped policy {policy!r} of seed {agent.seed}; {source.split} {numbers}"
     save_figure(path, sheet(by_scene, columns=4, title=title))
 
 

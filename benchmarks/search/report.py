@@ -6,9 +6,9 @@ import numpy as np
 
 from benchmarks.files import PAGES
 from benchmarks.markdown import put_in, table
-from benchmarks.search import locate, prompts, several
+from benchmarks.search import locate, prompts, several, spatial
 from benchmarks.search.ladder import GLIMPSES, by_agent_on
-from benchmarks.search.plots import draw_prompts, plot_ladder, plot_stop
+from benchmarks.search.plots import draw_crowds, draw_prompts, plot_ladder, plot_spatial, plot_stop
 from benchmarks.statistics import with_interval
 
 PAGE = PAGES / "search.md"
@@ -137,12 +137,47 @@ def several_section(contents: Contents) -> str:
     return f"{table(['accuracy in %', *questions], lines)}\n\n{caption}"
 
 
+def spatial_section(contents: Contents) -> str:
+    """Return success and SPL through a spatial state, by place, rule of success and agent."""
+    found = contents["spatial"]
+    crowds = [name for name in found if name.startswith("crowd")]
+    others = [name for name in found if name not in crowds]
+    needed = [[name, contents["sensor_pixels"][name], contents["blind_looks"][name]] for name in found]
+    parts = []
+    for title, names in (("canvas", others), ("crowd", crowds)):
+        for by_rule in ("first hit", "declared"):
+            for key, what in (("success", "success in %"), ("after_4", "after 4 glimpses"), ("spl", "SPL in %")):
+                measured = [name for name in names if by_rule in found[name]]
+                if measured and not (title == "canvas" and key == "after_4"):
+                    parts.append(spatial_table(contents, measured, by_rule, key, f"{by_rule}: {what}"))
+    parts.append(
+        f"Within {spatial.GLIMPSES} glimpses after the first look, on {spatial.SCENES:,} test scenes, at 2,000 px on "
+        f"half as many. ±: half width of the 95 % interval over {spatial.SEEDS} policies, or {spatial.DRAWN} seeds of "
+        f"a rule that draws. First hit: an episode ends as soon as the point is right. Declared: it ends once "
+        f"the head is {100 * spatial.DECLARE:g} % sure of its point, and a false alarm is a failure. `saliency` sees "
+        "4,096 px of the whole image before its first glimpse, `own saliency` as many as a look takes. One policy of "
+        "each seed looks on every canvas, another one in every crowd. Crowds are on 400 px."
+    )
+    parts.append(table(["place", "sensor px of a look", "looks that cover it blindly"], needed))
+    parts.append("![Success by canvas and by the size of a crowd](../search_spatial.png)")
+    parts.append("![The same crowd under four prompts](../crowd_prompts.png)")
+    return "\n\n".join(parts)
+
+
+def spatial_table(contents: Contents, places: list[str], by_rule: str, key: str, title: str) -> str:
+    """Return the table of one figure: a line for each agent, a column for each place."""
+    runs = [contents["spatial"][place][by_rule] for place in places]
+    lines = [[name, *[with_interval(run[name][key], scale=100) for run in runs]] for name in runs[0]]
+    return table([title, *places], lines)
+
+
 SECTIONS = {
     "ladder": ladder_section,
     "prompts": prompts_section,
     "stop": stop_section,
     "locate": locate_section,
     "several": several_section,
+    "spatial": spatial_section,
 }
 
 
@@ -155,6 +190,9 @@ def report(contents: Contents) -> None:
         plot_stop(contents)
     if "prompts" in done:
         draw_prompts()
+    if "spatial" in done:
+        plot_spatial(contents)
+        draw_crowds()
     for name, section in SECTIONS.items():
         if name in done:
             text = f"{section(contents)}\n\n`{done[name]}` makes it again."
