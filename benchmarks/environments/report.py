@@ -75,8 +75,8 @@ def report() -> None:
         lines.append([*facts, cells[RANDOM], f"{cells[baseline]} {baseline}", cells[POLICY], f"{cells[bound]} {bound}"])
     heads = ["id", "question", "action", "reward", "episode", "figure, %", "random", "best baseline", "GRPO", "bound"]
     caption = (
-        "After the last glimpse, on test scenes; ±: half width of the 95 % interval over 3 (Classify, Find, Crowd) or "
-        "5 seeds. Baselines learn nothing. The bound knows target or label. "
+        "After the last glimpse, on test scenes; ±: half width of the 95 % interval over 2 to 5 seeds. "
+        "Baselines learn nothing. The bound knows target or label. "
         "`python -m benchmarks.agents`, `.search` and `.environments` make it again."
     )
     put_in(ROOT / "README.md", "environments", f"{table(heads, lines)}\n\n{caption}")
