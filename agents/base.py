@@ -127,6 +127,7 @@ class Agent:
         is_trainable: whether the agent learns.
         is_stochastic: whether even its greedy gaze is drawn at random.
         can_resume: whether a saved agent can go on training.
+        reads_map: whether it acts by the map of the perception's head, too, and not by the observation alone.
         acts_only: whether this agent was saved for acting alone, and cannot go on training.
         trained_on: where a loaded agent had learned, as its file says; None for a new one.
         options: flat options of its constructor, JSON; those not given have their defaults.
@@ -136,6 +137,7 @@ class Agent:
     is_trainable = False
     is_stochastic = False
     can_resume = True
+    reads_map = False
     acts_only = False
     trained_on: dict[str, Any] | None = None
     options: dict[str, Any]
@@ -250,6 +252,7 @@ class Agent:
             "trained_on": self.trained_on or self._here(),
             "observation_shape": list(self.world.observation_shape),
             "acts_only": acts_only,
+            "reads_map": self.reads_map,
         }
         checkpoint.save(path, "policy", tensors, {**header, **record})
 

@@ -96,7 +96,7 @@ class Grpo(Agent):
         self.ent_coef, self.imitation, self.ema_decay = ent_coef, imitation, ema_decay
         with seeded(seed):
             self.policy = make_policy(world, mixture)
-        self.mixture = self.policy.mixture
+        self.mixture, self.reads_map = self.policy.mixture, self.policy.reads_map
         self.policy.to(world.device)
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=learning_rate, fused=True)

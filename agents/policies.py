@@ -11,11 +11,13 @@ from torch import Tensor
 
 from foveal_agents import AGENTS
 from foveal_agents.base import Agent, make_agent
-from foveal_agents.policy_files import read_policy
+from foveal_agents.policy_files import Policy, read_policy
 from foveal_encoders.base import Encoder
 from foveal_env import IDS
+from foveal_env.checkpoint import shipped
 from foveal_env.data import Episode
 from foveal_env.devices import check_device
+from foveal_env.make import make_world
 from foveal_env.trust import made_from
 from foveal_env.world import Rules, World
 
@@ -127,7 +129,8 @@ class ObservedWorld:
     ):
         check_device(device)
         self.observation_shape, self.rules, self.device = shape, rules, torch.device(device)
-        self.perception = SimpleNamespace(fingerprint=perception, precision=torch.float32)
+        encoder = world.perception.encoder if world else None
+        self.perception = SimpleNamespace(fingerprint=perception, precision=torch.float32, encoder=encoder)
         self.source = world.source if world else SimpleNamespace(knows_target=True)
         self._world, self.map_side = world, world.map_side if world else 0
 
@@ -190,7 +193,8 @@ def load_policy(
             ("foveal_env/Search-v0"); or a rule that learns nothing, such as "spiral"; or the path of a .zip that
             Stable-Baselines3 saved.
         env: environment, batch or `World` that it will act in. It is checked that the policy belongs there. A rule
-            needs it, because it depends on the number of glimpses; other policies do not.
+            needs it, because it depends on the number of glimpses. So does a policy that acts by the map of the
+            perception's head, unless it ships with the package. Others do not.
         device: torch device of the policy.
         seed: seed of what it draws.
         trust: whether the file may run code: name an agent of a module that is not imported yet, or be a .zip, which
@@ -213,6 +217,8 @@ def load_policy(
     if str(name) in AGENTS or (":" in str(name) and not str(name).endswith(".safetensors")):
         return _rule(str(name), world, device=device, seed=seed)
     saved = read_policy(IDS[str(name)].get("perception", DIGITS) if str(name) in IDS else name, trust=trust)
+    if world is None and saved.header.get("reads_map"):
+        world = _shipped_world(saved, name)
     if world is not None:
         saved.check(world)
     shape = world.observation_shape if world else saved.header.get("observation_shape")
@@ -231,6 +237,13 @@ def world_of(env: Any) -> World:
     if not isinstance(found, World):
         raise TypeError(f"env must be one of foveal_env's environments or a World, got {type(env).__name__}")
     return found
+
+
+def _shipped_world(saved: Policy, name: str | os.PathLike) -> World:
+    """Return a world with the perception of a shipped policy; ValueError for another one."""
+    if shipped("foveal_agents.pretrained").get(saved.path.stem) != saved.path:
+        raise ValueError(f"{saved.path} acts by the map of the perception's head: load_policy({str(name)!r}, env)")
+    return make_world(perception=saved.path.stem, **{**saved.trained_rules, **saved.rules})
 
 
 def _rule(name: str, world: World | None, *, device: str, seed: int) -> LoadedPolicy:

@@ -17,7 +17,10 @@ from foveal_env.trust import check_entries, check_numbers, made_from
 from foveal_env.world import Rules
 
 ENTRIES = {"agent": str, "options": dict, "seed": int, "spent": dict, "perception": str, "rules": dict}  # of a header
-LATER_ENTRIES = {"trained_on": dict, "observation_shape": list, "acts_only": bool}  # that older files lack
+LATER_ENTRIES = {  # that older files lack
+    **{"trained_on": dict, "observation_shape": list},
+    **{"acts_only": bool, "reads_map": bool},
+}
 LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
 LARGEST_OPTION, LARGEST_RULE = 2**24, 10_000
 LARGEST_OBSERVATIONS = 2**26  # numbers in those of all environments at once

@@ -89,7 +89,7 @@ class StableBaselines(Agent):
         given["policy_kwargs"] = {name: options[name] for name in of_policy if name in options}
         policy: Any = "MlpPolicy"
         if options.get("shared"):
-            policy, given["policy_kwargs"] = MapActorCritic, self._shared_net(world)
+            policy, given["policy_kwargs"], self.reads_map = MapActorCritic, self._shared_net(world), True
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
             self.model = self.algorithm(policy, env, seed=seed, device=world.device, **given)
