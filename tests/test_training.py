@@ -128,31 +128,6 @@ def test_a_terminal_has_a_bar(monkeypatch, capsys):
     assert "after" not in printed
 
 
-def test_ctrl_c_loses_nothing(small_perception, tmp_path):
-    """A run that is interrupted and resumed gives the policy of one that never was."""
-    options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 6400"
-    arguments = ["policy", "--perception", small_perception, *options.split(), "--baselines", "random"]
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    command = [sys.executable, str(ROOT / "train.py"), *arguments, "--out", str(stopped)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(stopped.glob("events*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    message = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
-    assert "--resume" in message
-    assert "Traceback" not in message
-    reached = checkpoint.load(stopped / "policy.safetensors", "policy")[1]["updates"]
-    assert 0 < reached < 100
-    main([*arguments, "--out", str(stopped), "--resume"])
-    main([*arguments, "--out", str(whole)])
-    left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (stopped, whole))
-    assert all(torch.equal(left[name], right[name]) for name in right)
-
-
 class Killed(Exception):
     """What ends a training in the middle of a log."""
 
@@ -238,26 +213,38 @@ main(sys.argv[1:])
 """
 
 
-def test_kill_9_loses_little_and_doubles_nothing(small_perception, tmp_path):
+def updates_of(path):
+    """The updates that a saved policy has made; 0 if there is none."""
+    return checkpoint.load(path, "policy")[1]["updates"] if path.is_file() else 0
+
+
+def test_killed_and_interrupted_and_resumed_is_never_stopped(small_perception, tmp_path):
+    """A run that is killed, resumed, interrupted by Ctrl-C, and resumed again gives what one gives that never was."""
     options = "--grpo.num_scenes 8 --grpo.group_size 4 --grpo.width 16 --scenes 20 --glimpses 2 --train_glimpses 6400"
     arguments = ["policy", "--perception", small_perception, *options.split(), "--baselines", "random"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    command = [sys.executable, "-c", FAST, *arguments, "--out", str(killed)]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=tmp_path)
-    deadline, reached = time.monotonic() + 60, 0
-    while reached == 0 and time.monotonic() < deadline:
-        time.sleep(0.05)
-        path = killed / "policy.safetensors"
-        reached = checkpoint.load(path, "policy")[1]["updates"] if path.is_file() else 0
-    time.sleep(0.25)
-    process.kill()
-    process.wait()
-    assert 0 < checkpoint.load(killed / "policy.safetensors", "policy")[1]["updates"] < 100
-    main([*arguments, "--out", str(killed), "--resume"])
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    path, reached, messages = stopped / "policy.safetensors", 0, []
+    for how, resume in ((signal.SIGKILL, []), (signal.SIGINT, ["--resume"])):
+        command = [sys.executable, "-c", FAST, *arguments, "--out", str(stopped), *resume]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        deadline, before = time.monotonic() + 60, reached
+        while reached == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+            reached = updates_of(path)
+        time.sleep(0.1)
+        process.send_signal(how)
+        messages.append(process.communicate(timeout=60)[1])
+        assert process.returncode != 0
+        reached = updates_of(path)
+        assert before < reached < 100
+    assert "--resume" in messages[1]
+    assert "Traceback" not in messages[1]
+    main([*arguments, "--out", str(stopped), "--resume"])
     main([*arguments, "--out", str(whole)])
-    left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (killed, whole))
+    left, right = (checkpoint.load(out / "policy.safetensors", "policy")[0] for out in (stopped, whole))
     assert all(torch.equal(left[name], right[name]) for name in right)
-    found, expected = scalars(killed), scalars(whole)
+    found, expected = scalars(stopped), scalars(whole)
     for name in found:
         assert len(set(found[name])) == len(found[name]), name
         if name.startswith("train/"):
