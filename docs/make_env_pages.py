@@ -28,7 +28,7 @@ VARIANTS = {
     "foveal_env/Classify-v0": 'canvas=250, glimpses=8, reward="probability"',
     "foveal_env/Search-v0": 'canvas=400, task_options={"tolerance": 0.25}, time_left=True',
     "foveal_env/Find-v0": 'canvas=1000, task_options={"declare": 0.7}',
-    "foveal_env/Crowd-v0": 'source_options={"candidates": 16, "similar": 3}',
+    "foveal_env/Crowd-v0": 'source_options={"candidates": 16}, glimpses=8',
     "foveal_env/Locate-v0": "canvas=100, stop=True, glimpse_cost=0.01",
     "foveal_env/Reconstruct-v0": "glimpses=4, first_look=None",
     "foveal_env/Questions-v0": 'task="count"',

@@ -148,8 +148,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+MODES = [("default", "SameStep"), ("default", "NextStep"), ("stop and zoom", "Disabled"), ("no first look", "SameStep")]
+
+
+@pytest.mark.parametrize(("options", "mode"), [(OPTIONS[name], mode) for name, mode in MODES], ids=map(str, MODES))
 @pytest.mark.parametrize("id", IDS)
 def test_a_step_waits_twice_at_most_and_is_that_of_the_cpu(id, options, mode):
     plain = gym.make_vec(id, num_envs=3, autoreset_mode=mode, **options)
