@@ -547,13 +547,17 @@ def test_a_plug_in_is_found_in_the_current_folder(program, tmp_path):
     script = ROOT / "train.py" if program == "train.py" else elsewhere
     arguments = ["pretrain", "--encoder", "mynet:Net", "--net.gain", "0.5", "--net.patch", "4", *SHORT, "--out", "out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    call = [sys.executable, str(script), *arguments]
+    call = [sys.executable, str(script), *arguments, *(["--help"] if program == "foveal" else [])]
     run = subprocess.run(call, cwd=work, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    if program == "foveal":
+        assert run.stdout.startswith("usage: foveal pretrain")
+        assert "--net.gain" in run.stdout
+        return
     header = spec(work / "out" / "perception.safetensors")
     assert header["encoder"] == "mynet:Net"
     assert (header["encoder_config"]["gain"], header["encoder_config"]["patch"]) == (0.5, 4)
-    assert header["command"].startswith("python train.py pretrain" if program == "train.py" else "foveal pretrain")
+    assert header["command"].startswith("python train.py pretrain")
 
 
 def test_a_source_and_a_task_of_ones_own_are_named_like_an_encoder(tmp_path, monkeypatch):
