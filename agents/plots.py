@@ -49,7 +49,7 @@ COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
     "spiral": "#56b4e9",
     "saliency": "#8c564b",
     "most_likely": "#e377c2",
-    "entropy_limit": "#7f7f7f",
+    "entropy_limit": "#9467bd",
     "oracle": "#000000",
     "greedy_oracle": "#5a5a9f",
 }

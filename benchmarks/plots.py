@@ -12,10 +12,13 @@ SEVERAL = 3  # runs from which on an interval is drawn: that of two runs is nine
 OF_NETS = (":", "-.")  # how nets that read the whole image are drawn
 
 
-def draw_curve(axes: Axes, x: Any, runs: np.ndarray, *, agent: str, marker: str = "o") -> None:
-    """Draw the mean of an agent's runs [R, points] against x, and its 95 % interval if there are several."""
+def draw_curve(axes: Axes, x: Any, runs: np.ndarray, *, agent: str, marker: str = "o", label: str = "") -> None:
+    """Draw the mean of an agent's runs [R, points] against x, and its 95 % interval if there are several.
+
+    The label is by default the agent's name.
+    """
     mean, half, style = runs.mean(axis=0), half_width(runs), line_style(agent)
-    axes.plot(x, mean, marker=marker, markersize=4, label=spoken(agent), **style)
+    axes.plot(x, mean, marker=marker, markersize=4, label=label or spoken(agent), **style)
     if len(runs) >= SEVERAL:
         low, high = mean - half, np.minimum(mean + half, 100)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)

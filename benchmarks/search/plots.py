@@ -91,11 +91,12 @@ def plot_spatial(contents: dict[str, Any]) -> None:
         runs = [found[place]["first hit"] for place in places.values()]
         for name in runs[0]:
             values = 100 * np.array([run[name]["success"] for run in runs]).T
-            draw_curve(axes, list(places), values, agent=name)
+            marks = {"agent": "saliency", "marker": "s", "label": name} if name == "own saliency" else {"agent": name}
+            draw_curve(axes, list(places), values, **marks)
         blind = [side for side, place in places.items() if contents["blind_looks"][place] > GLIMPSES + 1]
         if blind:
             axes.axvspan(min(blind) * 0.85, max(places) * 1.1, color="0.9", zorder=0)
-            axes.text(min(blind) * 0.88, 3, f"more than {GLIMPSES + 1} looks\nto see every place", fontsize=7)
+            axes.text(min(blind) * 0.88, 92, f"more than {GLIMPSES + 1} looks\nto see every place", fontsize=7)
         axes.set_xscale("log")
         axes.set_xticks(list(places), [str(place) for place in places])
         axes.minorticks_off()
