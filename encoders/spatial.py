@@ -43,6 +43,8 @@ class Spatial(Encoder):
         filters: channels of the first convolution; the last has three times as many.
         hidden: channels of the update of a cell.
         mixed: channels of the update once it is mixed with that of the neighbours.
+
+    Raises ValueError if a number is out of range.
     """
 
     low: Tensor  # [S] where each cell begins, along an axis
@@ -61,6 +63,8 @@ class Spatial(Encoder):
         mixed: int = 32,
     ):
         super().__init__(inputs, layout)
+        if layout.patch < 2:
+            raise ValueError(f"patch must be at least 2 px, got {layout.patch}")
         levels = layout.zooms + (layout.grid > 0)
         self.measured = levels + 1
         if min(side, registers, filters, hidden, mixed) < 1 or width <= self.measured:

@@ -225,3 +225,18 @@ def test_places_are_right_on_an_image_that_is_no_square(spatial):
     sharp = seen.unflatten(0, (8, 8))[..., 2]  # 10 px of 40 x 120
     assert torch.allclose(sharp.sum(dim=0), torch.tensor([0.0, 0, 0, 2 / 3, 2 / 3, 0, 0, 0]), atol=1e-4)
     assert torch.allclose(sharp.sum(dim=1), torch.tensor([0.0, 0, 0, 2 / 3, 2 / 3, 0, 0, 0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"patch": 1}, {"side": 0}, {"registers": 0}, {"width": 4}], ids=str)
+def test_impossible_spatial_states_are_refused(options):
+    with pytest.raises(ValueError, match="must be at least"):
+        ENCODERS.make("spatial", **options)
+
+
+@pytest.mark.parametrize("layout", [{"zooms": 0, "grid": 3, "patch": 5}, {"zooms": 2, "grid": 0, "patch": 7}], ids=str)
+def test_any_layout_can_be_laid_onto_cells(layout):
+    encoder = ENCODERS.make("spatial", side=4, **layout).eval()
+    images = Images.prepare(torch.rand(2, 1, 50, 30).mul(255).to(torch.uint8))
+    state = encoder.step(encoder.initial(2), extract(images, torch.zeros(2, 2), encoder.layout))
+    assert state.shape == (2, *encoder.state_shape)
+    assert state.isfinite().all()
