@@ -148,7 +148,7 @@ def test_a_seed_decides_what_is_learned(name, small_world):
 def test_the_known_best_gaze_of_a_toy_world_is_found(name, options, toy_world):
     agent = make_agent(name, toy_world, **options)
     before = evaluate(toy_world, agent, scenes=200).mean_loss[-1]
-    list(agent.train(45_000))
+    list(agent.train(32_000))
     after = evaluate(toy_world, agent, scenes=200).mean_loss[-1]
     assert before > 0.2
     assert after < 0.02
