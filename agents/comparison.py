@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from foveal_agents import rollout
 from foveal_agents.base import Agent
-from foveal_agents.plots import BOUNDS, plot_accuracy, save_figure, scan_paths, spoken
+from foveal_agents.plots import BOUNDS, first_scan_paths, plot_accuracy, save_figure, spoken
 from foveal_agents.policy_files import Policy
 from foveal_agents.results import label_of, metrics_of, results, row, summarise, tables, write_results
 from foveal_env.tasks.base import Metric
@@ -89,8 +89,7 @@ class Comparison:
         write_results(folder, {**contents, "notes": notes})
         plot_accuracy(folder / "accuracy.png", contents)
         agent, evaluation = shown
-        figure = scan_paths(world, evaluation, range(min(8, scenes)), agent=agent)
-        save_figure(folder / "scan_paths.png", figure)
+        save_figure(folder / "scan_paths.png", first_scan_paths(world, evaluation, agent))
         where = f"on {world.source.sample_text(scenes)}"
         for heading, text in tables(contents).items():
             print(f"\n{heading[0].upper()}{heading[1:]} after each glimpse {where}; 0 is the first look:\n")

@@ -54,6 +54,7 @@ COLOURS = {  # one colour an agent in every plot; Okabe and Ito's, then others
     "greedy_oracle": "#5a5a9f",
 }
 IN_TURN = ("#882255", "#44aa99", "#aa4466", "#117733", "#0072b2", "#d55e00", "#999933", "#332288")  # of other names
+SHOWN = 8  # scenes of a figure of scan paths
 NEAR = 8  # of 255
 NUMBERS = 8  # of an answer that is neither a class nor a place, at most as many are said
 UNBROKEN = "\N{NO-BREAK SPACE}"
@@ -182,6 +183,11 @@ def scan_paths(
             drawn = replace(drawn, above=": ".join(part for part in (asked, answer and f"answers {answer}") if part))
         panels.append(drawn)
     return sheet(panels, columns=beside, title=_title(agent, f"{world.source.split} scenes" if truth_known else ""))
+
+
+def first_scan_paths(world: World, evaluation: Evaluation, agent: Agent) -> matplotlib.figure.Figure:
+    """Return a figure of an agent's paths in the first SHOWN scenes that it was evaluated on."""
+    return scan_paths(world, evaluation, range(min(SHOWN, len(evaluation.index))), agent=agent)
 
 
 def answer_in_words(world: World, scenes: Scenes, row: int, prediction: Tensor, *, is_drawn: bool = False) -> str:

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from foveal_agents.base import Agent, make_agent
-from foveal_agents.plots import scan_paths
+from foveal_agents.plots import first_scan_paths
 from foveal_agents.rollout import Evaluation, evaluate
 from foveal_env.checkpoint import write_json
 from foveal_env.pretraining import Pretraining
@@ -191,7 +191,7 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
 def show_progress(writer: SummaryWriter, agent: Agent, validation: World) -> None:
     """Add the scan paths and the main figure on a few validation scenes to TensorBoard."""
     evaluation = evaluate(validation, agent, scenes=validation.source.at_most(PICTURE_SCENES))
-    figure = scan_paths(validation, evaluation, range(min(8, len(evaluation.index))), agent=agent)
+    figure = first_scan_paths(validation, evaluation, agent)
     writer.add_figure("validation/scan_paths", figure, agent.spent.glimpses)
     name, values = main_figure(validation, evaluation)
     writer.add_scalar(f"validation/{name}", values[-1], agent.spent.glimpses)

@@ -10,6 +10,7 @@ import torch
 from data_sets import write_data_sets
 from image_files import write_folder
 
+from foveal_agents import plots
 from foveal_encoders.base import Layout
 from foveal_env.data import Outcome
 from foveal_env.make import make_source, make_world
@@ -34,6 +35,12 @@ def offline(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def few_drawings(monkeypatch):
+    """Figures of scan paths that commands draw have two scenes, to save time."""
+    monkeypatch.setattr(plots, "SHOWN", 2)
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,6 @@ def test_it_lives_beside_packages_of_its_folders_names(wheel, tmp_path):
         "from foveal_agents.base import make_agent\n"
         "from foveal_env import make_world\n"
         "env = gymnasium.make('foveal_env/Classify-v0')\n"
-        "env.reset(seed=0)\n"
         "assert 'torch._dynamo' not in sys.modules  # it takes a second to import\n"
         "print(foveal_env.__file__, foveal_agents.__file__, make_agent('grpo', make_world(), num_scenes=2).name)\n"
     )

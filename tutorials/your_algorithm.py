@@ -1,6 +1,6 @@
 """Your algorithm: PPO in one file on the native batch, beside baselines.
 
-About 10 seconds on one core.
+About 8 seconds on one core.
 """
 
 # %% [markdown]
@@ -26,7 +26,7 @@ from foveal_env.data import Episode
 from foveal_env.world import World
 
 GLIMPSES = 2  # of an episode, after the first look at the centre
-ENVS, STEPS, UPDATES = 64, 16, 20  # 16 steps of 64 rows make a rollout; each rollout makes an update
+ENVS, STEPS, UPDATES = 64, 16, 16  # 16 steps of 64 rows make a rollout; each rollout makes an update
 EPOCHS, MINIBATCH, LEARNING_RATE = 4, 256, 1e-3
 GAMMA, GAE_LAMBDA, CLIP_RANGE, VALUE_WEIGHT = 0.5, 0.9, 0.2, 0.5
 SEED = 0

@@ -1,6 +1,6 @@
 """Your encoder: write it, check it, pretrain it, and let agents look through it.
 
-About 10 seconds on one core.
+About 8 seconds on one core.
 """
 
 # %% [markdown]
@@ -140,7 +140,7 @@ check(Evidence(Inputs(channels=3, prompt_size=5), Layout(patch=6, zooms=1, grid=
 
 # %%
 perception = foveal_env.Perception.build(source, encoder="__main__:Evidence", task="classify", seed=SEED)
-training = Pretraining(perception, source, steps=700, glimpses=3, learning_rate=6e-3, seed=SEED)
+training = Pretraining(perception, source, steps=520, glimpses=3, learning_rate=6e-3, seed=SEED)
 for number in range(1, training.steps + 1):
     logs = training.update()
     if number % 100 == 0:
