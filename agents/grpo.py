@@ -153,7 +153,7 @@ class Grpo(Agent):
         targets = last.before.scenes.box[:, None, :2].expand(-1, len(steps), -1)
         told = [told_by_head(self.world, step.before.state) for step in steps] if self.policy.reads_map else []
         samples = Samples(
-            told=torch.stack(told, dim=1).flatten(0, 1) if told else returns.new_empty(len(returns) * len(steps), 0, 3),
+            told=torch.stack(told, dim=1).flatten(0, 1) if told else returns.new_empty(len(rewards) * len(steps), 0, 3),
             observations=torch.stack([self.world.observe(step.before) for step in steps], dim=1).flatten(0, 1),
             excluded=self.policy.excluded(last.before.gazes[:, :-1]).flatten(0, 1),
             actions=torch.stack([step.action for step in steps], dim=1).flatten(0, 1),

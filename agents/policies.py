@@ -161,7 +161,8 @@ class ObservedWorld:
         encoder = self._world.perception.encoder if self._world else None
         if self._world is None or encoder is None or type(encoder).observe is not Encoder.observe:
             raise ValueError("the map of the head needs the encoder's state, and the observation is not all of it")
-        return self._world.target_map(state)
+        logits, points = self._world.target_map(state.to(self._world.device))
+        return logits.to(state.device), points.to(state.device)
 
 
 class _NotSeen:

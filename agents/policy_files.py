@@ -21,7 +21,7 @@ LATER_ENTRIES = {  # that older files lack
     **{"trained_on": dict, "observation_shape": list},
     **{"acts_only": bool, "reads_map": bool},
 }
-LARGEST = {"num_envs": 2**16}  # options of an agent that a file may ask for
+LARGEST = {"num_envs": 2**16, "grid": 256}  # options of an agent that a file may ask for
 LARGEST_OPTION, LARGEST_RULE = 2**24, 10_000
 LARGEST_OBSERVATIONS = 2**26  # numbers in those of all environments at once
 

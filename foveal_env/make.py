@@ -86,7 +86,8 @@ def with_defaults(defaults: dict[str, Any], options: dict[str, Any]) -> dict[str
     """Return the options of `make_world` for an id.
 
     The canvas of an id is for its own perception on scenes that have a canvas. It is left out if `options` name another
-    perception, a canvas of the source, or a source without one. All other defaults hold.
+    perception, a canvas of the source, or a source without one. So are its options of source and task, if `options`
+    name another perception; otherwise those that are given change them one by one. All other defaults hold.
 
     Args:
         defaults: options of the id itself.
@@ -97,7 +98,12 @@ def with_defaults(defaults: dict[str, Any], options: dict[str, Any]) -> dict[str
     has_own = "canvas" in (options.get("source_options") or {})
     if has_own or options.get("perception", own) != own or (source and not has_canvas(source)):
         defaults = {name: value for name, value in defaults.items() if name != "canvas"}
-    return {**defaults, **options}
+    groups = {name: defaults.get(name, {}) for name in ("source_options", "task_options")}
+    if options.get("perception", own) != own or source:
+        groups = {}
+        defaults = {name: value for name, value in defaults.items() if name not in ("source_options", "task_options")}
+    changed = {name: {**group, **(options.get(name) or {})} for name, group in groups.items() if group}
+    return {**defaults, **options, **changed}
 
 
 def has_canvas(source: str) -> bool:

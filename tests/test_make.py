@@ -101,3 +101,11 @@ def test_a_perception_of_no_known_source_needs_one(tiny):
 def test_a_canvas_for_scenes_without_one_is_refused(whole_images):
     with pytest.raises(ValueError, match="scenes of the source 'folder' have no canvas, got canvas=60"):
         make_world(perception=whole_images, canvas=60)
+
+
+def test_options_of_an_id_are_changed_one_by_one():
+    crowd = foveal_env.IDS["foveal_env/Crowd-v0"]
+    made = with_defaults(crowd, {"task_options": {"tolerance": 0.3}, "source_options": {"singles": 2}})
+    assert made["task_options"] == {**crowd["task_options"], "tolerance": 0.3}
+    assert made["source_options"] == {"candidates": 36, "singles": 2}
+    assert not {"task_options", "source_options", "canvas"} & set(with_defaults(crowd, {"perception": "digits"}))

@@ -124,7 +124,7 @@ class Arrangement(Source):
         """Return the top-left corners (x, y) of the pictures in px, [B, M, 2]: one picture to a cell of a grid."""
         cells, sides = canvas // self.cell, self.sides_on(canvas).to(index.device)
         count = len(sides)
-        blocks = min(cells**2, MAX_BLOCKS)
+        blocks = min(cells**2, max(MAX_BLOCKS, count))
         # The M smallest of random numbers are M different cells; on large canvases, of blocks of cells.
         block = self.draw(index[:, None], 1, _range(blocks, index)).argsort(dim=1)[:, :count]
         first, end = block * cells**2 // blocks, (block + 1) * cells**2 // blocks
