@@ -116,6 +116,8 @@ def test_shared_weights_need_places(small_world, spatial):
         make_agent("grpo", small_world, shared=True)
     with pytest.raises(ValueError, match="the head's map has 6 x 6 cells: leave grid out, got 5"):
         make_agent("grpo", make_world(perception=spatial), shared=True, grid=5)
+    with pytest.raises(TypeError, match="'net_arch' would not count"):
+        make_agent("ppo", make_world(perception=spatial), shared=True, net_arch=[8])
     with pytest.raises(ValueError, match="shared needs an on-policy algorithm"):
         make_agent("ppo", small_world, shared=True)
 

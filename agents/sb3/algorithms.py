@@ -89,6 +89,9 @@ class StableBaselines(Agent):
         given["policy_kwargs"] = {name: options[name] for name in of_policy if name in options}
         policy: Any = "MlpPolicy"
         if options.get("shared"):
+            lost = [name for name in given["policy_kwargs"] if options[name] != self.defaults.get(name)]
+            if lost:
+                raise TypeError(f"shared has a net of its own: {', '.join(map(repr, lost))} would not count")
             policy, given["policy_kwargs"], self.reads_map = MapActorCritic, self._shared_net(world), True
         env = VecMonitor(Sb3VecEnv(FovealVectorEnv(num_envs, world=world)))
         with _global_seed(seed):
